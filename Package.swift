@@ -1,0 +1,84 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Directories carry the short names of the blueprint (Core, Storage, Formats, ...); module names carry the
+// prefix `Headrace`, because a package that depends on us must be able to have a module `Core` of its own.
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+let testing: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
+
+/// A Swift target of ours: directory `Sources/<directory>`, module `Headrace<directory>`.
+func module(_ directory: String, dependencies: [Target.Dependency] = []) -> Target {
+    .target(
+        name: "Headrace\(directory)", dependencies: dependencies, path: "Sources/\(directory)",
+        swiftSettings: strict)
+}
+
+func tests(_ directory: String, dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: "\(directory)Tests", dependencies: dependencies, path: "Tests/\(directory)Tests",
+        swiftSettings: testing)
+}
+
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "headrace",
+    products: [
+        .library(name: "Headrace", targets: ["Headrace"]),
+        .executable(name: "headrace", targets: ["HeadraceTool"]),
+        .executable(name: "pipebench", targets: ["Pipebench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    ],
+    targets: [
+        .target(name: "CHeadraceCore", path: "Sources/CCore", cSettings: c),
+        .target(
+            name: "CHeadraceRing", path: "Sources/CURing", cSettings: c,
+            linkerSettings: [.linkedLibrary("uring")]),
+        .systemLibrary(
+            name: "CHeadraceZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
+            providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(
+            name: "CHeadraceZlib", path: "Sources/CZlib", pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"])]),
+
+        module("Core", dependencies: ["CHeadraceCore"]),
+        module("Storage", dependencies: ["HeadraceCore", "CHeadraceRing"]),
+        module("Formats", dependencies: ["HeadraceCore", "CHeadraceZstd", "CHeadraceZlib"]),
+        module("Decode", dependencies: ["HeadraceCore"]),
+        module("Compute", dependencies: ["HeadraceCore"]),
+        module("Tiers", dependencies: ["HeadraceCore"]),
+        .target(
+            name: "Headrace",
+            dependencies: [
+                "HeadraceCore", "HeadraceStorage", "HeadraceFormats", "HeadraceDecode", "HeadraceCompute",
+                "HeadraceTiers",
+            ],
+            path: "Sources/Headrace", swiftSettings: strict),
+        .executableTarget(
+            name: "HeadraceTool", dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", arguments],
+            path: "Sources/HeadraceTool", swiftSettings: strict),
+        .executableTarget(
+            name: "Pipebench", dependencies: ["Headrace", "HeadraceCore", "HeadraceTiers", arguments],
+            path: "Sources/Pipebench", swiftSettings: strict),
+
+        tests("Core", dependencies: ["HeadraceCore"]),
+        tests("Storage", dependencies: ["HeadraceStorage", "HeadraceCore"]),
+        tests("Formats", dependencies: ["HeadraceFormats", "HeadraceCore"]),
+        tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore"]),
+        tests("Tiers", dependencies: ["HeadraceTiers", "HeadraceCore"]),
+        tests("Headrace", dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage"]),
+        tests("Tools", dependencies: ["HeadraceTool", "Pipebench", "HeadraceCore"]),
+        tests("Tidy", dependencies: []),
+    ]
+)

@@ -1,0 +1,23 @@
+#ifndef HEADRACE_CHECKSUM_H
+#define HEADRACE_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// CRC-32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to begin).
+uint32_t headrace_crc32c(uint32_t crc, const void *data, size_t length);
+
+/// XXH64 of `length` bytes with `seed`.
+uint64_t headrace_xxh64(const void *data, size_t length, uint64_t seed);
+
+struct headrace_sha256 {
+    uint32_t state[8];
+    uint64_t total;
+    uint8_t block[64];
+};
+
+void headrace_sha256_init(struct headrace_sha256 *context);
+void headrace_sha256_update(struct headrace_sha256 *context, const void *data, size_t length);
+void headrace_sha256_final(struct headrace_sha256 *context, uint8_t digest[32]);
+
+#endif

@@ -1,0 +1,12 @@
+#ifndef HEADRACE_SYSTEM_H
+#define HEADRACE_SYSTEM_H
+
+// What glibc offers only with _GNU_SOURCE, which Swift's Glibc module is built without.
+
+/// Names the calling thread; the kernel keeps 15 bytes.
+void headrace_name_this_thread(const char *name);
+
+/// The symbol of an errno value, such as "ENOENT"; NULL for a number that has none.
+const char *headrace_errno_name(int number);
+
+#endif

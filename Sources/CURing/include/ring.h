@@ -1,0 +1,3 @@
+#ifndef HEADRACE_RING_H
+#define HEADRACE_RING_H
+#endif

@@ -1,0 +1,122 @@
+/// One sample as a scanner found it: positions only, never bytes.
+///
+/// Trivial on purpose: copying a struct with a single strong reference costs ten times as much, and a slab of
+/// tiny samples has tens of thousands of these.
+package struct SampleRecord: Sendable {
+    /// Offset of the sample's first byte (its first tar header, or its record header) in the uncompressed shard.
+    package var offset: Int
+    /// Where the key starts in ``SampleTable/keys``; TFRecord samples without `__key__` have no key bytes.
+    package var keyOffset: Int32
+    package var keyLength: Int32
+    /// Index of the first field in ``SampleTable/fields``; fields keep the order of the shard.
+    package var firstField: Int32
+    package var fieldCount: Int32
+    /// Index in ``SampleTable/defects`` of the defect that makes this sample undeliverable, or -1.
+    package var defect: Int32
+
+    package init(
+        offset: Int, keyOffset: Int32, keyLength: Int32, firstField: Int32, fieldCount: Int32,
+        defect: Int32 = -1
+    ) {
+        self.offset = offset
+        self.keyOffset = keyOffset
+        self.keyLength = keyLength
+        self.firstField = firstField
+        self.fieldCount = fieldCount
+        self.defect = defect
+    }
+}
+
+/// One field of a sample: a span of the slab that was scanned.
+package struct FieldRecord: Sendable {
+    /// Payload start, counted from the first byte given to the scanner.
+    package var offset: Int
+    /// Payload length in bytes.
+    package var length: Int
+    /// Number of the field's name in the loader's ``FieldNames``.
+    package var name: Int32
+
+    package init(offset: Int, length: Int, name: Int32) {
+        self.offset = offset
+        self.length = length
+        self.name = name
+    }
+}
+
+/// What a scanner found in one slab. Reused from slab to slab, so that a warm loader allocates nothing.
+package struct SampleTable: Sendable {
+    package var samples: [SampleRecord] = []
+    package var fields: [FieldRecord] = []
+    /// The keys' UTF-8 bytes, one after the other.
+    package var keys: [UInt8] = []
+    package var defects: [HeadraceError] = []
+
+    package init() {}
+
+    package mutating func removeAll() {
+        samples.removeAll(keepingCapacity: true)
+        fields.removeAll(keepingCapacity: true)
+        keys.removeAll(keepingCapacity: true)
+        defects.removeAll(keepingCapacity: true)
+    }
+
+    /// Bytes this table occupies, for the memory budget.
+    package var byteCount: Int {
+        samples.capacity * MemoryLayout<SampleRecord>.stride
+            + fields.capacity * MemoryLayout<FieldRecord>.stride + keys.capacity
+    }
+
+    /// Appends an undeliverable sample; every framed or lost record keeps its place in the order.
+    package mutating func appendDefect(_ error: HeadraceError, offset: Int, key: [UInt8] = []) {
+        samples.append(
+            SampleRecord(
+                offset: offset, keyOffset: Int32(keys.count), keyLength: Int32(key.count),
+                firstField: Int32(fields.count), fieldCount: 0, defect: Int32(defects.count)))
+        keys.append(contentsOf: key)
+        let name = key.isEmpty ? nil : String(decoding: key, as: UTF8.self)
+        defects.append(error.placed(offset: offset, key: name))
+    }
+
+    package func key(of sample: SampleRecord) -> String {
+        let start = Int(sample.keyOffset)
+        return String(decoding: keys[start..<start + Int(sample.keyLength)], as: UTF8.self)
+    }
+}
+
+/// The field names of a data set, numbered in the order in which they were first seen.
+///
+/// Numbers depend on timing when several lanes meet new names at once, so they never leave the process: whatever
+/// is printed, hashed or ordered uses the name.
+package final class FieldNames: @unchecked Sendable {  // Sendable: `lock` guards both tables.
+    /// More distinct names than this in one data set mean that names carry data; refused.
+    package static let limit = 4096
+
+    private let lock = Lock()
+    private var numbers: [[UInt8]: Int32] = [:]
+    private var names: [String] = []
+
+    package init() {}
+
+    /// The number of `name`, given as UTF-8; nil when ``limit`` names exist already.
+    package func number(of name: [UInt8]) -> Int32? {
+        lock.withLock {
+            if let known = numbers[name] { return known }
+            guard names.count < Self.limit else { return nil }
+            let number = Int32(names.count)
+            numbers[name] = number
+            names.append(String(decoding: name, as: UTF8.self))
+            return number
+        }
+    }
+
+    package func name(of number: Int32) -> String {
+        lock.withLock { names[Int(number)] }
+    }
+
+    /// The number of a name that has been seen; nil when no sample had it yet.
+    package func known(_ name: String) -> Int32? {
+        lock.withLock { numbers[Array(name.utf8)] }
+    }
+
+    package var all: [String] { lock.withLock { names } }
+}

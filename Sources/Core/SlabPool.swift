@@ -1,0 +1,181 @@
+internal import Glibc
+
+/// One piece of pinned-down memory: page-aligned, writable, recycled for ever.
+// Sendable: owned by one room at a time; rooms hand over under a lock.
+@safe package final class Slab: @unchecked Sendable {
+    package let base: UnsafeMutableRawPointer
+    package let capacity: Int
+    /// Place in the pool's region, stable for the pool's life (an I/O engine may register it); nil for a mapping
+    /// of its own.
+    package let index: Int?
+
+    fileprivate init(base: UnsafeMutableRawPointer, capacity: Int, index: Int?) {
+        unsafe self.base = base
+        self.capacity = capacity
+        self.index = index
+    }
+}
+
+/// The memory budget of a loader and the slabs that spend it.
+///
+/// New memory is slow (a first touch costs ten times a copy), recycled memory is not: slabs are carved from one
+/// mapping backed by huge pages, taken last-in first-out, and never unmapped while there is room in the budget.
+/// What counts is resident memory, used or kept for reuse; kept memory is given back to the kernel when
+/// something else needs the room.
+// Sendable: `lock` guards all state.
+@safe package final class SlabPool: @unchecked Sendable {
+    /// Bytes that all slabs, mappings and charges together may hold.
+    package let limit: Int
+    /// Capacity of an ordinary slab.
+    package let slabBytes: Int
+
+    private static let hugePage = 2 << 20
+
+    private let lock = Lock()
+    private let region: UnsafeMutableRawPointer
+    private let regionBytes: Int
+    private var carved = 0
+    private var free: [Slab] = []
+    private var freeWithoutPages: [Slab] = []
+    private var freeLarge: [Int: [Slab]] = [:]
+    private var resident = 0
+    private var inUse = 0
+    private var peakResident = 0
+
+    /// Reserves address space for `limit` bytes of slabs; pages come with the first touch.
+    package init(limit: Int, slabBytes: Int) throws(HeadraceError) {
+        self.limit = limit
+        self.slabBytes = slabBytes
+        let count = max(1, limit / slabBytes)
+        regionBytes = (count * slabBytes + 2 * Self.hugePage) & ~(Self.hugePage - 1)
+        unsafe region = try Self.map(regionBytes)
+    }
+
+    deinit {
+        for slab in freeLarge.values.joined() { unsafe munmap(slab.base, slab.capacity) }
+        unsafe munmap(region, regionBytes)
+    }
+
+    /// Bytes in the hands of rooms, queues and batches now.
+    package var bytesInUse: Int { lock.withLock { inUse } }
+    /// The most bytes that were ever resident at once.
+    package var peakBytes: Int { lock.withLock { peakResident } }
+
+    /// An ordinary slab, or nil when fewer than `reserve` further bytes would be left in the budget.
+    package func take(keeping reserve: Int = 0) -> Slab? {
+        lock.withLock {
+            guard inUse + slabBytes + reserve <= limit else { return nil }
+            if let slab = free.popLast() {
+                inUse += slabBytes
+                return slab
+            }
+            guard makeRoom(slabBytes) else { return nil }
+            let slab: Slab
+            if let known = freeWithoutPages.popLast() {
+                slab = known
+            } else {
+                let start = unsafe alignedRegion + carved * slabBytes
+                slab = unsafe Slab(base: start, capacity: slabBytes, index: carved)
+                carved += 1
+            }
+            grow(slabBytes)
+            inUse += slabBytes
+            return slab
+        }
+    }
+
+    /// A mapping of its own for at least `bytes`, rounded up to a size class; nil when the budget has no room now.
+    package func takeLarge(_ bytes: Int, keeping reserve: Int = 0) -> Slab? {
+        let size = Self.sizeClass(bytes)
+        return lock.withLock {
+            guard inUse + size + reserve <= limit else { return nil }
+            if let slab = freeLarge[size]?.popLast() {
+                inUse += size
+                return slab
+            }
+            guard makeRoom(size), let base = unsafe try? Self.map(size) else { return nil }
+            grow(size)
+            inUse += size
+            return unsafe Slab(base: base, capacity: size, index: nil)
+        }
+    }
+
+    /// Takes a slab back. Its pages stay, for the next taker.
+    package func give(_ slab: Slab) {
+        lock.withLock {
+            inUse -= slab.capacity
+            if slab.index != nil {
+                free.append(slab)
+            } else {
+                freeLarge[slab.capacity, default: []].append(slab)
+            }
+        }
+    }
+
+    /// Counts memory that is held elsewhere (tables, rows). Never refused, so that nothing fails half-way: it
+    /// slows the admission of further slabs instead.
+    package func charge(_ bytes: Int) {
+        lock.withLock {
+            inUse += bytes
+            _ = makeRoom(bytes)
+            grow(bytes)
+        }
+    }
+
+    package func discharge(_ bytes: Int) {
+        lock.withLock {
+            inUse -= bytes
+            resident -= bytes
+        }
+    }
+
+    /// What a request for `bytes` occupies: powers of two and their three quarters, in whole huge pages above
+    /// 2 MiB and whole pages below.
+    package static func sizeClass(_ bytes: Int) -> Int {
+        var size = 4096
+        while size < bytes {
+            if size / 2 * 3 >= bytes && size >= 8192 { return size / 2 * 3 }
+            size *= 2
+        }
+        return size
+    }
+
+    private var alignedRegion: UnsafeMutableRawPointer {
+        unsafe region.alignedUp(toMultipleOf: Self.hugePage)
+    }
+
+    private func grow(_ bytes: Int) {
+        resident += bytes
+        peakResident = max(peakResident, resident)
+    }
+
+    /// Gives kept pages back to the kernel until `bytes` more fit; the caller holds the lock.
+    private func makeRoom(_ bytes: Int) -> Bool {
+        while resident + bytes > limit {
+            if let size = freeLarge.first(where: { !$0.value.isEmpty })?.key {
+                let slab = freeLarge[size]!.removeLast()
+                unsafe munmap(slab.base, slab.capacity)
+                resident -= size
+            } else if let slab = free.popLast() {
+                unsafe madvise(slab.base, slab.capacity, Int32(MADV_DONTNEED))
+                freeWithoutPages.append(slab)
+                resident -= slabBytes
+            } else {
+                return false
+            }
+        }
+        return true
+    }
+
+    private static func map(_ bytes: Int) throws(HeadraceError) -> UnsafeMutableRawPointer {
+        let flags = MAP_PRIVATE | Int32(MAP_ANONYMOUS) | Int32(MAP_NORESERVE)
+        let address = unsafe mmap(nil, bytes, PROT_READ | PROT_WRITE, flags, -1, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else {
+            throw HeadraceError(
+                .environment, "could not map \(bytes) bytes of memory; lower the memory budget",
+                cause: errorDescription(errno))
+        }
+        if bytes >= hugePage { unsafe madvise(address, bytes, Int32(MADV_HUGEPAGE)) }
+        return unsafe address
+    }
+}

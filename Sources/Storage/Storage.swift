@@ -1,0 +1,79 @@
+package import HeadraceCore
+
+/// Where bytes are: stateless, shared by all threads. Readers do the reading.
+///
+/// Implementations: ``LocalStorage``. Wrappers (a cache, a modelled tier) are storages too. Every implementation
+/// passes the one conformance suite in `Tests/StorageTests`.
+package protocol Storage: Sendable {
+    /// Opens one file or object for ranged reads. Throws `notFound` or `io` with the path and errno.
+    func open(_ path: String) throws(HeadraceError) -> any StorageFile
+
+    /// A reader for the calling thread alone. It must be made, used and dropped on that thread.
+    func makeReader(queueDepth: Int) throws(HeadraceError) -> any Reader
+}
+
+/// An open file or object, with the identity it had when it was opened.
+package protocol StorageFile: AnyObject, Sendable {
+    var path: String { get }
+    /// Size in bytes at open.
+    var size: Int { get }
+    /// Offsets, lengths and buffer addresses of direct reads are multiples of this; 1 where anything goes.
+    var alignment: Int { get }
+    /// Throws `fileChanged` when size or modification time differ from those at open.
+    func checkUnchanged() throws(HeadraceError)
+}
+
+/// One read of a range into memory that the caller keeps alive and untouched until its completion.
+@safe package struct ReadRequest {
+    /// Comes back in the completion; the caller's to choose.
+    package var ticket: UInt64
+    package var file: any StorageFile
+    package var offset: Int
+    /// Bytes wanted. At the unaligned end of a direct file ask for the aligned length: the read ends with the file.
+    package var length: Int
+    package var destination: UnsafeMutableRawPointer
+    /// The slab's ``Slab/index`` where `destination` lies in one, so that an engine may register the buffer.
+    package var slab: Slab?
+
+    package init(
+        ticket: UInt64, file: any StorageFile, offset: Int, length: Int,
+        destination: UnsafeMutableRawPointer, slab: Slab? = nil
+    ) {
+        self.ticket = ticket
+        self.file = file
+        self.offset = offset
+        self.length = length
+        unsafe self.destination = destination
+        self.slab = slab
+    }
+}
+
+/// The end of one read.
+package struct ReadCompletion {
+    package var ticket: UInt64
+    /// Bytes read: all that were asked for, or fewer only because the file, as it was at open, ends there. A file
+    /// that ends earlier than at open is the error `fileChanged`, never a short result.
+    package var result: Result<Int, HeadraceError>
+
+    package init(ticket: UInt64, result: Result<Int, HeadraceError>) {
+        self.ticket = ticket
+        self.result = result
+    }
+}
+
+/// Reads ranges for the thread that owns it.
+package protocol Reader: AnyObject {
+    /// Reads that may be under way at once; submit no more than this many before waiting.
+    var queueDepth: Int { get }
+    /// Reads submitted and not completed yet.
+    var inFlight: Int { get }
+    /// Queues reads. They are started now or in the next ``wait(minimum:into:)``, in any order.
+    func submit(_ requests: [ReadRequest])
+    /// Waits until at least `minimum` reads are complete (0: do not block) and appends all that are. Asked for more
+    /// than are in flight, it waits for those that are.
+    func wait(minimum: Int, into completions: inout [ReadCompletion])
+    /// Makes a blocked or the next ``wait(minimum:into:)`` return early. The one call that other threads may make.
+    func wake()
+    /// Waits until nothing is in flight, then frees what the reader holds. The reader is unusable afterwards.
+    func close()
+}
