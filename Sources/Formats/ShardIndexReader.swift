@@ -1,4 +1,3 @@
-internal import Glibc
 package import HeadraceCore
 
 /// One sample's place in the uncompressed shard.
@@ -17,47 +16,32 @@ package struct ShardIndexRow: Sendable, Equatable {
 ///
 /// Nothing in the file is believed before it is checked: counts are held against the file's size before anything
 /// is allocated for them. What does not fit is the error `indexMismatch`, which says why.
-// Sendable: immutable after init; the descriptor is read by pread alone and closed by deinit.
-package final class ShardIndex: @unchecked Sendable {
-    package let path: String
+package final class ShardIndex: Sendable {
     package let header: ShardIndexHeader
     /// Names of the fields that occur in the shard, sorted bytewise.
     package let fields: [String]
     /// The shard's frames; empty without a codec that has them.
     package let frames: [Frame]
+    package var path: String { file.path }
     /// Size of the index itself.
-    package let byteCount: Int
+    package var byteCount: Int { file.byteCount }
 
-    private let descriptor: Int32
+    private let file: IndexFile
     private let rowsOffset: Int
 
     /// Opens the index at `path`. Throws `notFound`, `io` or `indexMismatch`.
     package static func read(_ path: String) throws(HeadraceError) -> ShardIndex {
-        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw HeadraceError(
-                errno == ENOENT ? .notFound : .io, "the index cannot be opened",
-                at: .init(shard: path), cause: errorDescription(errno))
-        }
-        var status = stat()
-        guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            close(descriptor)
-            throw HeadraceError(.indexMismatch, "the index is not a regular file", at: .init(shard: path))
-        }
-        do throws(HeadraceError) {
-            return try ShardIndex(path: path, descriptor: descriptor, byteCount: Int(status.st_size))
-        } catch {
-            close(descriptor)
-            throw error
-        }
+        try ShardIndex(try IndexFile(path))
     }
 
-    private init(path: String, descriptor: Int32, byteCount: Int) throws(HeadraceError) {
+    private init(_ file: IndexFile) throws(HeadraceError) {
         typealias Layout = ShardIndexLayout
+        let path = file.path
+        let byteCount = file.byteCount
         guard byteCount >= Layout.headerByteCount + Layout.trailerByteCount else {
             throw mismatch(path, "it has \(byteCount) bytes, less than a header")
         }
-        let head = LittleEndianBytes(try readRange(path, descriptor, 0..<Layout.headerByteCount))
+        let head = LittleEndianBytes(try file.read(0..<Layout.headerByteCount))
         let parsed = try parseHeader(head, path: path)
         let fieldTable = Int(head.u32(48))
         let frameCount = Int(head.u32(52))
@@ -71,20 +55,16 @@ package final class ShardIndex: @unchecked Sendable {
                     + "field names, which is not what its \(byteCount) bytes hold")
         }
         let tableEnd = Layout.headerByteCount + fieldTable + frameCount * Layout.frameByteCount
-        let tables = LittleEndianBytes(try readRange(path, descriptor, Layout.headerByteCount..<tableEnd))
+        let tables = LittleEndianBytes(try file.read(Layout.headerByteCount..<tableEnd))
         guard tables.checksum(0..<tables.count) == head.u32(56) else {
             throw mismatch(path, "the checksum of its tables is wrong")
         }
         self.fields = try parseFields(tables, end: fieldTable, path: path)
         self.frames = try parseFrames(tables, from: fieldTable, count: frameCount, header: parsed, path: path)
-        self.path = path
+        self.file = file
         self.header = parsed
-        self.byteCount = byteCount
-        self.descriptor = descriptor
         self.rowsOffset = rowsOffset
     }
-
-    deinit { close(descriptor) }
 
     /// The place of sample `index`.
     package func row(_ index: Int) throws(HeadraceError) -> ShardIndexRow {
@@ -103,7 +83,7 @@ package final class ShardIndex: @unchecked Sendable {
         let width = ShardIndexLayout.rowByteCount
         let start = rowsOffset + range.lowerBound * width
         let bytes = LittleEndianBytes(
-            try readRange(path, descriptor, start..<start + range.count * width))
+            try file.read(start..<start + range.count * width))
         rows.reserveCapacity(rows.count + range.count)
         for index in 0..<range.count {
             let offset = bytes.u64(index * width)
@@ -125,11 +105,11 @@ package final class ShardIndex: @unchecked Sendable {
         var offset = 0
         while offset < end {
             let piece = offset..<min(end, offset + 1 << 20)
-            let bytes = LittleEndianBytes(try readRange(path, descriptor, piece))
+            let bytes = LittleEndianBytes(try file.read(piece))
             crc = bytes.checksum(0..<bytes.count, continuing: crc)
             offset = piece.upperBound
         }
-        let trailer = LittleEndianBytes(try readRange(path, descriptor, end..<byteCount))
+        let trailer = LittleEndianBytes(try file.read(end..<byteCount))
         guard trailer.u32(0) == crc else { throw mismatch(path, "its checksum is wrong") }
     }
 
@@ -215,28 +195,6 @@ private func parseFrames(
         throw mismatch(path, "its frames add up to \(compressed) and \(uncompressed) bytes, its header differs")
     }
     return frames
-}
-
-private func readRange(
-    _ path: String, _ descriptor: Int32, _ range: Range<Int>
-) throws(HeadraceError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: range.count)
-    var done = 0
-    while done < range.count {
-        let read = unsafe bytes.withUnsafeMutableBytes {
-            unsafe pread(descriptor, $0.baseAddress! + done, range.count - done, range.lowerBound + done)
-        }
-        if read < 0 && errno == EINTR { continue }
-        guard read > 0 else {
-            throw read == 0
-                ? mismatch(path, "it ends before byte \(range.upperBound)")
-                : HeadraceError(
-                    .io, "the index cannot be read", at: .init(shard: path, offset: range.lowerBound + done),
-                    cause: errorDescription(errno))
-        }
-        done += read
-    }
-    return bytes
 }
 
 /// Little-endian integers out of bytes whose bounds the caller has checked.
