@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 
 /// One piece of pinned-down memory: page-aligned, writable, recycled for ever.
 // Sendable: owned by one room at a time; rooms hand over under a lock.
@@ -8,6 +9,10 @@ internal import Glibc
     /// Place in the pool's region, stable for the pool's life (an I/O engine may register it); nil for a mapping
     /// of its own.
     package let index: Int?
+    /// Counts how often the slab's pages were given back to the kernel. An I/O engine that pinned them must pin
+    /// anew when this has moved: it would go on filling pages that are no longer mapped here.
+    package var pageGeneration: Int { generation.load(ordering: .acquiring) }
+    fileprivate let generation = Atomic<Int>(0)
 
     fileprivate init(base: UnsafeMutableRawPointer, capacity: Int, index: Int?) {
         unsafe self.base = base
@@ -158,6 +163,7 @@ internal import Glibc
                 resident -= size
             } else if let slab = free.popLast() {
                 unsafe madvise(slab.base, slab.capacity, Int32(MADV_DONTNEED))
+                slab.generation.add(1, ordering: .releasing)
                 freeWithoutPages.append(slab)
                 resident -= slabBytes
             } else {
