@@ -41,7 +41,8 @@ final class IndexFile: @unchecked Sendable {
                 done += count
             } else if count == 0 {
                 throw HeadraceError(
-                    .fileChanged, "the file has become shorter", at: .init(shard: path, offset: range.lowerBound + done))
+                    .fileChanged, "the file has become shorter",
+                    at: .init(shard: path, offset: range.lowerBound + done))
             } else if errno != EINTR {
                 throw HeadraceError(
                     .io, "the file cannot be read", at: .init(shard: path, offset: range.lowerBound + done),

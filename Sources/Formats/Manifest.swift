@@ -1,4 +1,4 @@
-package import HeadraceCore
+internal import HeadraceCore
 
 /// `.headrace/manifest.json`: what was packed into a folder, so that a reader knows counts and checksums without
 /// opening a shard.
@@ -50,7 +50,8 @@ package struct Manifest: Sendable, Equatable {
 
         package init(
             pattern: String, format: ShardFormatKind, codec: CodecKind, level: Int? = nil,
-            frameByteCount: Int? = nil, fields: [String], classes: [String]? = nil, libraries: [String: String],
+            frameByteCount: Int? = nil, fields: [String], classes: [String]? = nil,
+            libraries: [String: String],
             shards: [Shard]
         ) {
             self.pattern = pattern
@@ -73,7 +74,9 @@ package struct Manifest: Sendable, Equatable {
     /// The shard called `name`, and its set.
     package func shard(named name: String) -> (set: ShardSet, shard: Shard)? {
         for set in sets {
-            if let shard = set.shards.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) { return (set, shard) }
+            if let shard = set.shards.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) {
+                return (set, shard)
+            }
         }
         return nil
     }

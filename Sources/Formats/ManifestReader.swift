@@ -28,7 +28,8 @@ extension Manifest {
         var names = Set<[UInt8]>()
         for set in sets {
             self.sets.append(try Self.set(set, path: path))
-            for shard in self.sets[self.sets.count - 1].shards where !names.insert(Array(shard.name.utf8)).inserted {
+            for shard in self.sets[self.sets.count - 1].shards
+            where !names.insert(Array(shard.name.utf8)).inserted {
                 throw mismatch(path, "it lists the shard '\(shard.name)' twice")
             }
         }
@@ -44,7 +45,9 @@ extension Manifest {
             pattern: pattern, format: format, codec: codec, level: json["level"]?.intValue,
             frameByteCount: json["frame_bytes"]?.intValue, fields: fields, libraries: [:], shards: [])
         if let classes = json["classes"] {
-            guard let names = strings(classes) else { throw mismatch(path, "its classes are no list of names") }
+            guard let names = strings(classes) else {
+                throw mismatch(path, "its classes are no list of names")
+            }
             set.classes = names
         }
         for library in json["libraries"]?.objectValue ?? [] {
@@ -70,16 +73,19 @@ extension Manifest {
     private static func shard(_ json: JSONValue, path: String) throws(HeadraceError) -> Shard {
         guard let name = json["name"]?.stringValue else { throw mismatch(path, "a shard has no name") }
         // A name with a '/' could point anywhere on this machine.
-        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")), !name.utf8.contains(0)
+        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")),
+            !name.utf8.contains(0)
         else { throw mismatch(path, "'\(name)' cannot be the name of a shard") }
         guard let samples = json["samples"]?.intValue, let bytes = json["bytes"]?.intValue,
-            let uncompressed = json["uncompressed_bytes"]?.intValue, samples >= 0, bytes >= 0, uncompressed >= 0
+            let uncompressed = json["uncompressed_bytes"]?.intValue, samples >= 0, bytes >= 0,
+            uncompressed >= 0
         else { throw mismatch(path, "the shard '\(name)' lacks a count or a size") }
         guard let sha256 = json["sha256"]?.stringValue, sha256.utf8.count == 64,
             sha256.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) })
         else { throw mismatch(path, "the SHA-256 of the shard '\(name)' is not 64 hexadecimal digits") }
         return Shard(
-            name: name, sampleCount: samples, byteCount: bytes, uncompressedByteCount: uncompressed, sha256: sha256)
+            name: name, sampleCount: samples, byteCount: bytes, uncompressedByteCount: uncompressed,
+            sha256: sha256)
     }
 
     private static func sum(_ a: Int, _ b: Int, _ path: String) throws(HeadraceError) -> Int {

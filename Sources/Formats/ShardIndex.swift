@@ -132,7 +132,8 @@ package enum ShardIndexWriter {
     }
 
     private static func appendHeader(
-        _ header: ShardIndexHeader, fieldTable: Int, frames: Int, tables: OutputBuffer, to output: OutputBuffer
+        _ header: ShardIndexHeader, fieldTable: Int, frames: Int, tables: OutputBuffer,
+        to output: OutputBuffer
     ) {
         for byte in ShardIndexLayout.magic { output.append(byte: byte) }
         output.append(littleEndian: ShardIndexLayout.version)

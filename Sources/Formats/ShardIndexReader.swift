@@ -51,7 +51,8 @@ package final class ShardIndex: Sendable {
         let room = byteCount - Layout.trailerByteCount - rowsOffset
         guard !overflow, rows == room, fieldTable >= 4, fieldTable <= Layout.largestFieldTable else {
             throw mismatch(
-                path, "it claims \(parsed.sampleCount) samples, \(frameCount) frames and \(fieldTable) bytes of "
+                path,
+                "it claims \(parsed.sampleCount) samples, \(frameCount) frames and \(fieldTable) bytes of "
                     + "field names, which is not what its \(byteCount) bytes hold")
         }
         let tableEnd = Layout.headerByteCount + fieldTable + frameCount * Layout.frameByteCount
@@ -91,7 +92,8 @@ package final class ShardIndex: Sendable {
             let (end, overflow) = offset.addingReportingOverflow(length)
             guard !overflow, length > 0, end <= UInt64(header.uncompressedByteCount) else {
                 throw mismatch(
-                    path, "sample \(range.lowerBound + index) is said to be \(length) bytes at \(offset), beyond "
+                    path,
+                    "sample \(range.lowerBound + index) is said to be \(length) bytes at \(offset), beyond "
                         + "the shard's \(header.uncompressedByteCount)")
             }
             rows.append(ShardIndexRow(offset: Int(offset), length: Int(length)))
@@ -119,7 +121,8 @@ package final class ShardIndex: Sendable {
     ) throws(HeadraceError) {
         guard shardByteCount == header.shardByteCount else {
             throw mismatch(
-                path, "it was made for a shard of \(header.shardByteCount) bytes, the shard has \(shardByteCount)")
+                path,
+                "it was made for a shard of \(header.shardByteCount) bytes, the shard has \(shardByteCount)")
         }
         if let headCRC32C, headCRC32C != header.headCRC32C {
             throw mismatch(path, "the first 64 KiB of the shard are not those it was made for")
@@ -132,7 +135,8 @@ package final class ShardIndex: Sendable {
 
 private func mismatch(_ path: String, _ reason: String) -> HeadraceError {
     HeadraceError(
-        .indexMismatch, "the index does not fit: \(reason); remove it or make it anew", at: .init(shard: path))
+        .indexMismatch, "the index does not fit: \(reason); remove it or make it anew", at: .init(shard: path)
+    )
 }
 
 private func parseHeader(_ head: LittleEndianBytes, path: String) throws(HeadraceError) -> ShardIndexHeader {
@@ -142,7 +146,9 @@ private func parseHeader(_ head: LittleEndianBytes, path: String) throws(Headrac
     guard head.u32(8) == ShardIndexLayout.version else {
         throw mismatch(path, "it is of version \(head.u32(8)); this build reads \(ShardIndexLayout.version)")
     }
-    guard head.checksum(0..<60) == head.u32(60) else { throw mismatch(path, "the checksum of its header is wrong") }
+    guard head.checksum(0..<60) == head.u32(60) else {
+        throw mismatch(path, "the checksum of its header is wrong")
+    }
     guard let format = ShardFormatKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[12] }),
         let codec = CodecKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[13] })
     else { throw mismatch(path, "format \(head.bytes[12]) with codec \(head.bytes[13]) is unknown") }
@@ -191,8 +197,10 @@ private func parseFrames(
         compressed += frame.compressedLength
         uncompressed += frame.length
     }
-    guard count == 0 || (uncompressed == header.uncompressedByteCount && compressed <= header.shardByteCount) else {
-        throw mismatch(path, "its frames add up to \(compressed) and \(uncompressed) bytes, its header differs")
+    guard count == 0 || (uncompressed == header.uncompressedByteCount && compressed <= header.shardByteCount)
+    else {
+        throw mismatch(
+            path, "its frames add up to \(compressed) and \(uncompressed) bytes, its header differs")
     }
     return frames
 }
@@ -211,6 +219,8 @@ private struct LittleEndianBytes {
     func u64(_ offset: Int) -> UInt64 { UInt64(u32(offset)) | UInt64(u32(offset + 4)) << 32 }
 
     func checksum(_ range: Range<Int>, continuing crc: UInt32 = 0) -> UInt32 {
-        unsafe bytes.withUnsafeBytes { unsafe crc32c(UnsafeRawBufferPointer(rebasing: $0[range]), continuing: crc) }
+        unsafe bytes.withUnsafeBytes {
+            unsafe crc32c(UnsafeRawBufferPointer(rebasing: $0[range]), continuing: crc)
+        }
     }
 }

@@ -45,7 +45,8 @@ package final class TarWriter {
             unsafe "././@PaxHeader".utf8.withContiguousStorageIfAvailable { paxName in
                 unsafe appendBlock(
                     prefix: UnsafeRawBufferPointer(start: nil, count: 0),
-                    name: UnsafeRawBufferPointer(paxName), size: records.count, type: UInt8(ascii: "x"), to: buffer)
+                    name: UnsafeRawBufferPointer(paxName), size: records.count, type: UInt8(ascii: "x"),
+                    to: buffer)
             }
             unsafe buffer.append(records.bytes)
             buffer.appendZeros(Self.paddingByteCount(payloadByteCount: records.count))
@@ -57,7 +58,9 @@ package final class TarWriter {
         case .at(let slash):
             unsafe (prefix, rest) = (.init(rebasing: bytes[..<slash]), .init(rebasing: bytes[(slash + 1)...]))
         case .tooLong:
-            unsafe (prefix, rest) = (.init(rebasing: bytes[0..<0]), .init(rebasing: bytes[..<cutOfLongName()]))
+            unsafe (prefix, rest) = (
+                .init(rebasing: bytes[0..<0]), .init(rebasing: bytes[..<cutOfLongName()])
+            )
         }
         let size = payloadByteCount > Self.largestOctalSize ? 0 : payloadByteCount
         unsafe appendBlock(prefix: prefix, name: rest, size: size, type: UInt8(ascii: "0"), to: buffer)
@@ -133,7 +136,8 @@ package final class TarWriter {
             }
             func put(octal value: Int, digits: Int, at offset: Int) {
                 for digit in 0..<digits {
-                    unsafe block[offset + digits - 1 - digit] = UInt8(ascii: "0") + UInt8((value >> (3 * digit)) & 7)
+                    unsafe block[offset + digits - 1 - digit] =
+                        UInt8(ascii: "0") + UInt8((value >> (3 * digit)) & 7)
                 }
             }
             unsafe put(name, at: 0)
@@ -149,7 +153,7 @@ package final class TarWriter {
             put(octal: 0, digits: 7, at: 337)
             unsafe put(prefix, at: 345)
             var sum = 0
-            for unsafe byte in unsafe block { sum += Int(byte) }
+            for index in 0..<Self.blockByteCount { sum += unsafe Int(block[index]) }
             put(octal: sum, digits: 6, at: 148)
             unsafe block[154] = 0
             return Self.blockByteCount

@@ -14,6 +14,7 @@ public struct DirectorySource: PackSource {
     /// All samples below `path`.
     public init(_ path: String) { self.path = path }
 
+    /// Lists the tree; reads no file.
     public func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
         var walk = DirectoryWalk(root: path)
         try walk.run(&inventory)
@@ -93,13 +94,14 @@ private struct DirectoryWalk {
                 guard errno == 0 else { throw Self.unreadable(path) }
                 return
             }
-            let bytes = unsafe Self.name(entry)
+            let bytes = unsafe directoryEntryName(entry)
             if bytes == [UInt8(ascii: ".")] || bytes == [UInt8(ascii: "."), UInt8(ascii: ".")] { continue }
             let prefix = relative.isEmpty ? "" : "\(relative)/"
             guard let name = String(validating: bytes, as: UTF8.self) else {
                 let shown = prefix + String(decoding: bytes, as: UTF8.self)
                 inventory.refuse(
-                    .badName, "the name is no UTF-8 (bytes \(bytes.hexadecimal)), which keys must be; rename it",
+                    .badName,
+                    "the name is no UTF-8 (bytes \(bytes.hexadecimal)), which keys must be; rename it",
                     path: "\(root)/\(shown)")
                 continue
             }
@@ -143,12 +145,14 @@ private struct DirectoryWalk {
         HeadraceError(
             .io, "the directory cannot be read", at: .init(shard: path), cause: errorDescription(errno))
     }
+}
 
-    private static func name(_ entry: UnsafeMutablePointer<dirent>) -> [UInt8] {
-        // Not through a copy of `dirent`: its name is declared as long as the longest, the record often is shorter.
-        let start = unsafe UnsafeRawPointer(entry) + MemoryLayout<dirent>.offset(of: \.d_name)!
-        return unsafe [UInt8](UnsafeRawBufferPointer(start: start, count: strlen(start.assumingMemoryBound(to: CChar.self))))
-    }
+/// The bytes of a directory entry's name.
+func directoryEntryName(_ entry: UnsafeMutablePointer<dirent>) -> [UInt8] {
+    // Not through a copy of `dirent`: its name is declared as long as the longest, the record often is shorter.
+    let start = unsafe UnsafeRawPointer(entry) + MemoryLayout<dirent>.offset(of: \.d_name)!
+    let length = unsafe strlen(start.assumingMemoryBound(to: CChar.self))
+    return unsafe [UInt8](UnsafeRawBufferPointer(start: start, count: length))
 }
 
 /// Time of last modification; saturated where it does not fit, which only a damaged inode has.

@@ -3,7 +3,7 @@ internal import HeadraceFormats
 
 /// Lays out the uncompressed bytes of one frame after the other. One a worker.
 final class FrameRenderer {
-    let bytes: OutputBuffer
+    private var bytes = OutputBuffer()
     private let plan: PackPlan
     private let head = OutputBuffer()
     private let tar = TarWriter()
@@ -11,14 +11,15 @@ final class FrameRenderer {
     private var position = 0
     private var window = 0..<0
 
-    init(_ plan: PackPlan) {
-        self.plan = plan
-        bytes = OutputBuffer(capacity: plan.settings.frameByteCount + PackPlan.smallestPiece)
-    }
+    init(_ plan: PackPlan) { self.plan = plan }
 
-    /// Fills ``bytes`` with the frame. `checksum` joins the pieces of a record that spans frames.
-    func render(_ frame: PackPlan.Frame, checksum: PiecewiseChecksum?) throws(HeadraceError) {
-        bytes.removeAll()
+    /// Fills `bytes`, which must be empty, with the frame. `checksum` joins the pieces of a record that spans
+    /// frames.
+    func render(
+        _ frame: PackPlan.Frame, checksum: PiecewiseChecksum?, into bytes: OutputBuffer
+    ) throws(HeadraceError) {
+        self.bytes = bytes
+        bytes.reserve(frame.window.count + TarWriter.endByteCount)
         position = 0
         window = frame.window
         for index in frame.samples {
@@ -51,7 +52,8 @@ final class FrameRenderer {
     }
 
     private func renderRecord(
-        _ sample: PackInventory.Sample, _ byteCount: Int, _ frame: PackPlan.Frame, _ checksum: PiecewiseChecksum?
+        _ sample: PackInventory.Sample, _ byteCount: Int, _ frame: PackPlan.Frame,
+        _ checksum: PiecewiseChecksum?
     ) throws(HeadraceError) {
         let start = position
         let data = start + TFRecordWriter.headByteCount..<start + byteCount - TFRecordWriter.footByteCount

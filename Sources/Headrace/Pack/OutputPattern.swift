@@ -26,7 +26,8 @@ struct OutputPattern: Sendable, Equatable {
             throw HeadraceError(.usage, "'\(text)' names no output file")
         }
         guard bytes.first != UInt8(ascii: ".") else {
-            throw HeadraceError(.usage, "'\(text)' would be hidden: shard patterns skip names that begin with a dot")
+            throw HeadraceError(
+                .usage, "'\(text)' would be hidden: shard patterns skip names that begin with a dot")
         }
         while let byte = bytes.popFirst() {
             guard byte == UInt8(ascii: "%") else {
@@ -40,7 +41,8 @@ struct OutputPattern: Sendable, Equatable {
             }
             guard width == nil, let digits = Self.conversion(&bytes) else {
                 throw HeadraceError(
-                    .usage, "'\(text)' has a '%' that is no shard number: write %d or %06d once, and %% for a "
+                    .usage,
+                    "'\(text)' has a '%' that is no shard number: write %d or %06d once, and %% for a "
                         + "percent sign")
             }
             width = digits

@@ -50,7 +50,8 @@ public struct PackInventory: Sendable {
         guard !fields.isEmpty else { return refuse(.badName, "the sample has no field", key: key) }
         if fields.count > limits.fieldsPerSample {
             return refuse(
-                .limitExceeded, "the sample has \(fields.count) fields, readers accept \(limits.fieldsPerSample)",
+                .limitExceeded,
+                "the sample has \(fields.count) fields, readers accept \(limits.fieldsPerSample)",
                 key: key)
         }
         let first = self.fields.count
@@ -64,11 +65,13 @@ public struct PackInventory: Sendable {
         if self.fields.count - first > 1 {
             let names = fieldNames
             self.fields[first...].sort { names[$0.name].utf8.lexicographicallyPrecedes(names[$1.name].utf8) }
-            for index in first + 1..<self.fields.count where self.fields[index - 1].name == self.fields[index].name {
+            for index in first + 1..<self.fields.count
+            where self.fields[index - 1].name == self.fields[index].name {
                 let name = fieldNames[self.fields[index].name]
                 self.fields.removeSubrange(first...)
                 return refuse(
-                    .duplicateField, "two files make the same field: names are compared in lower case", key: key,
+                    .duplicateField, "two files make the same field: names are compared in lower case",
+                    key: key,
                     field: name)
             }
         }
@@ -85,7 +88,8 @@ public struct PackInventory: Sendable {
 
     /// Reports something that cannot be packed and must not be left out either.
     public mutating func refuse(
-        _ code: HeadraceError.Code, _ message: String, path: String? = nil, key: String? = nil, field: String? = nil
+        _ code: HeadraceError.Code, _ message: String, path: String? = nil, key: String? = nil,
+        field: String? = nil
     ) {
         problemCount += 1
         guard problems.count < Self.namesInMessages else { return }
@@ -113,7 +117,9 @@ public struct PackInventory: Sendable {
         guard !zip(order, order.dropFirst()).allSatisfy({ precedes($0, $1) }) else { return }
         order.sort(by: precedes)
         for (a, b) in zip(order, order.dropFirst()) where !precedes(a, b) {
-            refuse(.duplicateKey, "two samples have this key; give each source names of its own", key: samples[a].key)
+            refuse(
+                .duplicateKey, "two samples have this key; give each source names of its own",
+                key: samples[a].key)
         }
     }
 
@@ -166,7 +172,8 @@ public struct PackInventory: Sendable {
             return (.limitExceeded, "the field has \(byteCount) bytes, readers accept \(limits.memberBytes)")
         }
         if key.utf8.contains(0) || field.utf8.contains(0) { return (.badName, "the name has a zero byte") }
-        let base = key.utf8.lastIndex(of: UInt8(ascii: "/")).map { key.utf8[$0...].dropFirst() } ?? key.utf8[...]
+        let base =
+            key.utf8.lastIndex(of: UInt8(ascii: "/")).map { key.utf8[$0...].dropFirst() } ?? key.utf8[...]
         if base.isEmpty { return (.badName, "the key ends in nothing") }
         if base.contains(UInt8(ascii: ".")) {
             return (.badName, "the key has a dot: readers end the key at the first dot of the file's name")
@@ -205,6 +212,6 @@ struct ByteName: Hashable {
 
     func hash(into hasher: inout Hasher) {
         var text = text
-        unsafe text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }

@@ -1,5 +1,5 @@
 internal import Glibc
-public import HeadraceCore
+internal import HeadraceCore
 internal import HeadraceFormats
 
 /// The formats that shards are written in.
@@ -103,12 +103,15 @@ struct PackSettings: Sendable {
         frameByteCount = options.frameByteCount ?? PackOptions.defaultFrameByteCount
         guard PackOptions.frameByteCounts.contains(frameByteCount) else {
             throw HeadraceError(
-                .usage, "a frame of \(frameByteCount) bytes is refused: frames have "
-                    + "\(PackOptions.frameByteCounts.lowerBound) to \(PackOptions.frameByteCounts.upperBound) bytes")
+                .usage,
+                "a frame of \(frameByteCount) bytes is refused: frames have "
+                    + "\(PackOptions.frameByteCounts.lowerBound) to \(PackOptions.frameByteCounts.upperBound) bytes"
+            )
         }
         if pattern.isSingle, options.shardLimit != nil {
             throw HeadraceError(
-                .usage, "'\(options.output)' names one file, which no shard limit can cut; put %06d in the name")
+                .usage,
+                "'\(options.output)' names one file, which no shard limit can cut; put %06d in the name")
         }
         shardLimit =
             pattern.isSingle ? .bytes(.max) : options.shardLimit ?? .bytes(PackOptions.defaultShardByteCount)
@@ -116,9 +119,12 @@ struct PackSettings: Sendable {
         case .bytes(let limit), .samples(let limit):
             guard limit > 0 else { throw HeadraceError(.usage, "a shard must have room for something") }
         }
-        workers = options.workers ?? min(PackOptions.largestWorkerCount, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        workers =
+            options.workers
+            ?? min(PackOptions.largestWorkerCount, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         guard (1...PackOptions.largestWorkerCount).contains(workers) else {
-            throw HeadraceError(.usage, "\(workers) workers are refused: 1 to \(PackOptions.largestWorkerCount)")
+            throw HeadraceError(
+                .usage, "\(workers) workers are refused: 1 to \(PackOptions.largestWorkerCount)")
         }
         classFromDirectory = options.classFromDirectory
         overwrite = options.overwrite
@@ -131,7 +137,8 @@ struct PackSettings: Sendable {
         }
         guard ZstdFrameWriter.levels.contains(level), level != 0 else {
             throw HeadraceError(
-                .usage, "zstd has no level \(level): 1 to \(ZstdFrameWriter.levels.upperBound), or negative ones")
+                .usage,
+                "zstd has no level \(level): 1 to \(ZstdFrameWriter.levels.upperBound), or negative ones")
         }
         return level
     }
@@ -140,7 +147,8 @@ struct PackSettings: Sendable {
     private static func formatAndCodec(
         _ ending: String, _ options: PackOptions
     ) throws(HeadraceError) -> (ShardFormatKind, CodecKind) {
-        var words = ending.lowercased().split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        var words = ending.lowercased().split(separator: ".", omittingEmptySubsequences: false).map(
+            String.init)
         var namedCodec: PackCodec?
         switch words.last {
         case "zst", "zstd":
@@ -148,7 +156,8 @@ struct PackSettings: Sendable {
             words.removeLast()
         case "gz", "tgz", "lz4", "bz2", "xz":
             throw HeadraceError(
-                .usage, "shards ending in .\(words.last!) are not written, having no frames to read in parallel; "
+                .usage,
+                "shards ending in .\(words.last!) are not written, having no frames to read in parallel; "
                     + "use .zst")
         default: break
         }
@@ -162,15 +171,19 @@ struct PackSettings: Sendable {
         if namedFormat != nil, namedCodec == nil { namedCodec = PackCodec.none }
         if let asked = options.format, let namedFormat, asked != namedFormat {
             throw HeadraceError(
-                .usage, "the output is named .\(namedFormat.rawValue), the format asked for is \(asked.rawValue)")
+                .usage,
+                "the output is named .\(namedFormat.rawValue), the format asked for is \(asked.rawValue)")
         }
         if let asked = options.codec, let namedCodec, asked != namedCodec {
             throw HeadraceError(
-                .usage, "the output's name says codec \(namedCodec.rawValue), the codec asked for is \(asked.rawValue)")
+                .usage,
+                "the output's name says codec \(namedCodec.rawValue), the codec asked for is \(asked.rawValue)"
+            )
         }
         guard let format = namedFormat ?? options.format else {
             throw HeadraceError(
-                .usage, "'\(options.output)' does not say a format: end it in .tar, .tar.zst, .tfrecord or "
+                .usage,
+                "'\(options.output)' does not say a format: end it in .tar, .tar.zst, .tfrecord or "
                     + ".tfrecord.zst, or give the format")
         }
         return (format.kind, (namedCodec ?? options.codec ?? .none).kind)

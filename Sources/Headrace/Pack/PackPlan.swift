@@ -10,6 +10,8 @@ struct PackPlan: Sendable {
         var frames: Range<Int>
         /// Uncompressed bytes, the end-of-archive marker included.
         var byteCount: Int
+        /// Bytes of that marker.
+        var endByteCount: Int
     }
 
     /// One unit of work: whole samples, or a piece of one that is larger than a frame.
@@ -55,7 +57,8 @@ struct PackPlan: Sendable {
         let capacity = settings.pattern.capacity
         guard shards.count <= capacity else {
             throw HeadraceError(
-                .usage, "the samples make \(shards.count) shards, the output's name has digits for \(capacity); "
+                .usage,
+                "the samples make \(shards.count) shards, the output's name has digits for \(capacity); "
                     + "write %0\(String(shards.count - 1).utf8.count)d")
         }
     }
@@ -76,7 +79,8 @@ struct PackPlan: Sendable {
                 total = ExampleWriter.exampleByteCount(featuresByteCount: total)
                 guard total <= ExampleWriter.largestExample else {
                     throw HeadraceError(
-                        .limitExceeded, "the sample makes an example of \(total) bytes, protobuf's limit is "
+                        .limitExceeded,
+                        "the sample makes an example of \(total) bytes, protobuf's limit is "
                             + "\(ExampleWriter.largestExample); pack it as tar", at: .init(key: sample.key))
                 }
                 total += TFRecordWriter.headByteCount + TFRecordWriter.footByteCount
@@ -90,7 +94,9 @@ struct PackPlan: Sendable {
         }
     }
 
-    private func byteCount(_ field: PackInventory.Field, of sample: PackInventory.Sample, _ tar: TarWriter) -> Int {
+    private func byteCount(_ field: PackInventory.Field, of sample: PackInventory.Sample, _ tar: TarWriter)
+        -> Int
+    {
         let payload = field.payload.byteCount
         let name = inventory.fieldNames[field.name]
         switch settings.format {
@@ -141,11 +147,15 @@ struct PackPlan: Sendable {
         let limit = FormatLimits().seekTableFrames
         guard frames.count - firstFrame <= limit else {
             throw HeadraceError(
-                .limitExceeded, "a shard would have \(frames.count - firstFrame) frames, readers accept \(limit); "
+                .limitExceeded,
+                "a shard would have \(frames.count - firstFrame) frames, readers accept \(limit); "
                     + "choose larger frames or smaller shards")
         }
         let end = settings.format == .tar ? TarWriter.endByteCount : 0
-        shards.append(Shard(samples: samples, frames: firstFrame..<frames.count, byteCount: byteCount + end))
+        shards.append(
+            Shard(
+                samples: samples, frames: firstFrame..<frames.count, byteCount: byteCount + end,
+                endByteCount: end))
     }
 
     private mutating func appendFrames(_ samples: Range<Int>, _ byteCount: Int) {

@@ -13,7 +13,8 @@ extension PackPayload {
             guard descriptor >= 0 else {
                 throw HeadraceError(
                     errno == ENOENT ? .fileChanged : .io,
-                    errno == ENOENT ? "the file was there when it was listed and is gone" : "the file cannot be opened",
+                    errno == ENOENT
+                        ? "the file was there when it was listed and is gone" : "the file cannot be opened",
                     at: .init(shard: path), cause: errorDescription(errno))
             }
             defer { close(descriptor) }
@@ -70,6 +71,7 @@ func checkUnchanged(
             at: .init(shard: path))
     }
     guard modificationNanoseconds(status) == modified else {
-        throw HeadraceError(.fileChanged, "the file was written to since it was listed", at: .init(shard: path))
+        throw HeadraceError(
+            .fileChanged, "the file was written to since it was listed", at: .init(shard: path))
     }
 }
