@@ -83,9 +83,9 @@ private indirect enum BraceNode {
         case .literal(let bytes): return [bytes]
         case .choice(let sequences): return sequences.flatMap(Self.expand)
         case .numbers(let first, let last, let step, let width):
-            // Counted by index: `first + i * step` cannot overflow, where stepping past `last` could.
+            // Wrapping: the result lies between the ends, though `i * step` alone may be too large.
             return (0..<Self.steps(first, last, step)).map {
-                padded(first <= last ? first + $0 * step : first - $0 * step, to: width)
+                padded(first <= last ? first &+ $0 &* step : first &- $0 &* step, to: width)
             }
         case .letters(let first, let last, let step):
             return (0..<Self.steps(first, last, step)).map {
