@@ -79,7 +79,8 @@ final class IDXFile: @unchecked Sendable {
             let claimed = header.total ?? .max
             guard claimed <= Self.largestGzippedByteCount else {
                 throw HeadraceError(
-                    .limitExceeded, "the IDX file claims more bytes than are held in memory "
+                    .limitExceeded,
+                    "the IDX file claims more bytes than are held in memory "
                         + "(\(Self.largestGzippedByteCount)); decompress it first", at: .init(shard: path))
             }
             // One byte more than claimed is asked for, so that a file that is too long shows.
@@ -97,13 +98,21 @@ final class IDXFile: @unchecked Sendable {
             throw HeadraceError(
                 header.total ?? .max > size ? .truncated : .badValue,
                 "the IDX file's dimensions \(header.dimensions) make \(claimed) bytes, it has "
-                    + (gunzipped == nil || size <= header.total ?? 0 ? "\(size)" : "more"), at: .init(shard: path))
+                    + (gunzipped == nil || size <= header.total ?? 0 ? "\(size)" : "more"),
+                at: .init(shard: path))
+        }
+        // Items of no bytes could be claimed by the billion in a file of a few.
+        guard !header.dimensions.dropFirst().contains(0) else {
+            throw HeadraceError(
+                .badValue, "the IDX file's items have no bytes: dimensions \(header.dimensions)",
+                at: .init(shard: path))
         }
         self.path = path
         type = header.type
         dimensions = header.dimensions
         headerByteCount = 4 + 4 * header.dimensions.count
-        itemByteCount = header.dimensions.dropFirst().reduce(header.type.byteCount, *)
+        itemByteCount =
+            header.dimensions[0] == 0 ? 0 : (header.total! - headerByteCount) / header.dimensions[0]
         content =
             gunzipped.map { .memory($0) }
             ?? .file(
@@ -187,7 +196,9 @@ final class IDXFile: @unchecked Sendable {
         return (type, dimensions, sum.overflow ? nil : sum.partialValue)
     }
 
-    private static func bytes(_ descriptor: Int32, count: Int, _ path: String) throws(HeadraceError) -> [UInt8] {
+    private static func bytes(_ descriptor: Int32, count: Int, _ path: String) throws(HeadraceError)
+        -> [UInt8]
+    {
         let buffer = OutputBuffer(capacity: count)
         try unsafe buffer.appendInPlace(room: count) {
             (room: UnsafeMutableRawBufferPointer) throws(HeadraceError) -> Int in

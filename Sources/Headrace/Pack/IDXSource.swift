@@ -32,7 +32,8 @@ public struct IDXSource: PackSource {
             try Self.add(image, label, to: &inventory)
         }
         if let label = labels.first {
-            throw HeadraceError(.notFound, "there are no images for these labels", at: .init(shard: label.path))
+            throw HeadraceError(
+                .notFound, "there are no images for these labels", at: .init(shard: label.path))
         }
     }
 
@@ -46,7 +47,8 @@ public struct IDXSource: PackSource {
         }
         guard let index = match ?? (isOnlyPair && labels.count == 1 ? 0 : nil) else {
             throw HeadraceError(
-                .notFound, "there are no labels for these images; their name would begin with '\(stem)labels'",
+                .notFound,
+                "there are no labels for these images; their name would begin with '\(stem)labels'",
                 at: .init(shard: image.path))
         }
         let label = labels.remove(at: index)
@@ -68,7 +70,13 @@ public struct IDXSource: PackSource {
     private static func add(
         _ image: IDXFile, _ label: IDXFile, to inventory: inout PackInventory
     ) throws(HeadraceError) {
-        let header = try NpyHeader.write(type: image.type, shape: Array(image.dimensions.dropFirst()))
+        let shape = Array(image.dimensions.dropFirst())
+        guard shape.count <= NpyLimits.dimensions else {
+            throw HeadraceError(
+                .unsupported, "arrays of \(shape.count) dimensions cannot be written as .npy",
+                at: .init(shard: image.path))
+        }
+        let header = NpyHeader.write(image.type, shape: shape)
         let arrays = IDXArrays(image, header: header)
         let count = image.dimensions[0]
         let digits = String(max(0, count - 1)).utf8.count
@@ -123,7 +131,8 @@ public struct IDXSource: PackSource {
         while let last = name.last, [UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: ".")].contains(last) {
             name.removeLast()
         }
-        let text = String(decoding: name.map { $0 == UInt8(ascii: ".") ? UInt8(ascii: "-") : $0 }, as: UTF8.self)
+        let text = String(
+            decoding: name.map { $0 == UInt8(ascii: ".") ? UInt8(ascii: "-") : $0 }, as: UTF8.self)
         return text.isEmpty ? "" : text + "-"
     }
 
@@ -161,4 +170,3 @@ private final class IDXArrays: PackItems {
         try unsafe file.read(index, offset: offset + fromHeader - header.count, into: rest)
     }
 }
-

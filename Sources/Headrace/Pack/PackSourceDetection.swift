@@ -60,7 +60,9 @@ func directoryNames(_ directory: String) throws(HeadraceError) -> [String] {
     var names: [String] = []
     errno = 0
     while let entry = unsafe readdir(stream) {
-        if let name = String(validating: unsafe directoryEntryName(entry), as: UTF8.self), name != ".", name != ".." {
+        if let name = String(validating: unsafe directoryEntryName(entry), as: UTF8.self), name != ".",
+            name != ".."
+        {
             names.append(name)
         }
         errno = 0
