@@ -43,6 +43,8 @@ final class ShardUnpacker {
     private var inputConsumed = 0
     private var isEnded = false
     private var lost = 0
+    /// Uncompressed bytes that have come by: what the account is held against where the shard's size is unknown.
+    private(set) var seen = 0
 
     init(
         scanner: any ShardScanner, decompressor: (any StreamDecompressor)?, arena: ChunkArena, total: Int?,
@@ -268,6 +270,7 @@ final class ShardUnpacker {
         chunk.firstOrdinal = ordinal
         let bytes = unsafe UnsafeRawBufferPointer(
             start: chunk.slab.map { unsafe $0.base + chunk.start }, count: chunk.count)
+        seen = max(seen, offset + chunk.count)
         let outcome = unsafe scanner.scan(bytes, at: offset, isLast: isLast, total: total, into: &chunk.table)
         ordinal += chunk.table.samples.count
         arena.charge(chunk)
