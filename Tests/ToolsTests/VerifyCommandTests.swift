@@ -157,4 +157,24 @@ struct VerifyCommandTests {
         #expect(try ToolProcess.headrace("verify", scratch.path("empty")).status == 2)
         #expect(try ToolProcess.headrace("ls", "s3://bucket/x.tar").status == 1)
     }
+
+    @Test func anInterruptedVerificationSaysHowFarItCame() throws {
+        let scratch = try Scratch()
+        _ = try pack(scratch, "tar.zst")
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: ToolProcess.path("headrace"))
+        process.arguments = ["verify"] + Array(repeating: scratch.path("set/x-0.tar.zst"), count: 5000)
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        usleep(300_000)
+        process.interrupt()
+        let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationReason == .exit && process.terminationStatus == 130)
+        #expect(
+            text.hasPrefix("interrupted: ") && text.contains(" of 5000 shards were verified"),
+            "\(text.prefix(200))")
+    }
 }
