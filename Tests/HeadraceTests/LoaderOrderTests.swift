@@ -52,7 +52,8 @@ import Testing
                         $0.prefetch = depth
                     }
                     do {
-                        #expect(try drain(variant).report.digest == reference, "\(workers) \(engine) \(depth)")
+                        #expect(
+                            try drain(variant).report.digest == reference, "\(workers) \(engine) \(depth)")
                     } catch let error as HeadraceError where error.code == .ringRefused {
                         print("SKIPPED: io_uring: \(error.message)")
                     }
