@@ -189,6 +189,7 @@ extension Engine {
 
     /// Takes a batch back from the consumer.
     func takeBack(_ slot: BatchSlot) {
+        slot.unplace(backend)
         for chunk in slot.chunks { arena.release(chunk) }
         lock.withLock {
             slot.reset()

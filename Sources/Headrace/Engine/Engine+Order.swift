@@ -144,7 +144,23 @@ extension Engine: Sequencer.Supply {
 
     func isEnded(lane: Int) -> Bool { lock.withLock { lanes[lane].isEnded } }
 
-    func takeSlot() -> BatchSlot? { lock.withLock { freeSlots.popLast() } }
+    func takeSlot() -> BatchSlot? {
+        guard let slot = lock.withLock({ freeSlots.popLast() }) else { return nil }
+        do throws(HeadraceError) {
+            if try slot.equip(backend) { return slot }
+            lock.withLock {
+                freeSlots.append(slot)
+                slotsWantMemory = true
+            }
+        } catch {
+            lock.withLock {
+                freeSlots.append(slot)
+                delivery.terminal = delivery.terminal ?? .failure(error)
+                batchReady.broadcast()
+            }
+        }
+        return nil
+    }
 
     func submit(_ slot: BatchSlot) {
         lock.withLock {
