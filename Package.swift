@@ -65,17 +65,27 @@ let package = Package(
                 "HeadraceTiers",
             ],
             path: "Sources/Headrace", swiftSettings: strict),
+        module("CommandLine", dependencies: ["HeadraceCore", arguments]),
         .executableTarget(
-            name: "HeadraceTool", dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", arguments],
+            name: "HeadraceTool",
+            dependencies: [
+                "Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage", "HeadraceCommandLine",
+                arguments,
+            ],
             path: "Sources/HeadraceTool", swiftSettings: strict),
         .executableTarget(
-            name: "Pipebench", dependencies: ["Headrace", "HeadraceCore", "HeadraceTiers", arguments],
+            name: "Pipebench",
+            dependencies: [
+                "Headrace", "HeadraceCore", "HeadraceTiers", "HeadraceStorage", "HeadraceCommandLine",
+                arguments,
+            ],
             path: "Sources/Pipebench", swiftSettings: strict),
 
         tests("Core", dependencies: ["HeadraceCore"]),
         tests("Storage", dependencies: ["HeadraceStorage", "HeadraceCore"]),
         tests("Formats", dependencies: ["HeadraceFormats", "HeadraceCore"]),
         tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore"]),
+        tests("Compute", dependencies: ["HeadraceCompute", "HeadraceCore"]),
         tests("Tiers", dependencies: ["HeadraceTiers", "HeadraceCore"]),
         tests("Headrace", dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage"]),
         tests("Tools", dependencies: ["HeadraceTool", "Pipebench", "HeadraceCore"]),

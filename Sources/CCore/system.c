@@ -1,8 +1,10 @@
 #include "system.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 void headrace_name_this_thread(const char *name) {
     char text[16];
@@ -12,4 +14,11 @@ void headrace_name_this_thread(const char *name) {
 
 const char *headrace_errno_name(int number) {
     return strerrorname_np(number);
+}
+
+int headrace_cpu_count(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    // More cores than the set has bits for: take what is online.
+    return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }

@@ -6,8 +6,8 @@ internal import Synchronization
 @safe package final class Slab: @unchecked Sendable {
     package let base: UnsafeMutableRawPointer
     package let capacity: Int
-    /// Place in the pool's region, stable for the pool's life (an I/O engine may register it); nil for a mapping
-    /// of its own.
+    /// Place in the pool's region, stable for the pool's life (an I/O engine may register it); nil for a
+    /// mapping of its own.
     package let index: Int?
     /// Counts how often the slab's pages were given back to the kernel. An I/O engine that pinned them must pin
     /// anew when this has moved: it would go on filling pages that are no longer mapped here.
@@ -23,10 +23,10 @@ internal import Synchronization
 
 /// The memory budget of a loader and the slabs that spend it.
 ///
-/// New memory is slow (a first touch costs ten times a copy), recycled memory is not: slabs are carved from one
-/// mapping backed by huge pages, taken last-in first-out, and never unmapped while there is room in the budget.
-/// What counts is resident memory, used or kept for reuse; kept memory is given back to the kernel when
-/// something else needs the room.
+/// New memory is slow (a first touch costs ten times a copy), recycled memory is not: slabs are carved from
+/// one mapping backed by huge pages, taken last-in first-out, and never unmapped while there is room in the
+/// budget. What counts is resident memory, used or kept for reuse; kept memory is given back to the kernel
+/// when something else needs the room.
 // Sendable: `lock` guards all state.
 @safe package final class SlabPool: @unchecked Sendable {
     /// Bytes that all slabs, mappings and charges together may hold.
@@ -89,8 +89,11 @@ internal import Synchronization
         }
     }
 
-    /// A mapping of its own for at least `bytes`, rounded up to a size class; nil when the budget has no room now.
+    /// A mapping of its own for at least `bytes`, rounded up to a size class; nil when the budget has no room
+    /// now.
     package func takeLarge(_ bytes: Int, keeping reserve: Int = 0) -> Slab? {
+        // Also keeps a size that a damaged header claims away from the arithmetic below.
+        guard bytes <= limit, reserve <= limit else { return nil }
         let size = Self.sizeClass(bytes)
         return lock.withLock {
             guard inUse + size + reserve <= limit else { return nil }

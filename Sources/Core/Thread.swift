@@ -54,3 +54,6 @@ package func errorDescription(_ number: Int32) -> String {
     guard let name = unsafe headrace_errno_name(number) else { return "\(words) (errno \(number))" }
     return unsafe "\(words) (\(String(cString: name)))"
 }
+
+/// Cores in the affinity mask of this process.
+package func affinityCoreCount() -> Int { max(1, Int(headrace_cpu_count())) }

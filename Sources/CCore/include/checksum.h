@@ -4,8 +4,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Every function with `_portable` in its name is the plain C path that the others fall back to on a CPU without
+// the instructions; it is declared here so that the tests can hold the fast paths against it.
+
 /// CRC-32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to begin).
 uint32_t headrace_crc32c(uint32_t crc, const void *data, size_t length);
+uint32_t headrace_crc32c_portable(uint32_t crc, const void *data, size_t length);
+
+/// The path that `headrace_crc32c` takes on this CPU: "sse4.2+pclmul", "sse4.2", "armv8-crc" or "table".
+const char *headrace_crc32c_path(void);
 
 /// XXH64 of `length` bytes with `seed`.
 uint64_t headrace_xxh64(const void *data, size_t length, uint64_t seed);
@@ -18,6 +25,10 @@ struct headrace_sha256 {
 
 void headrace_sha256_init(struct headrace_sha256 *context);
 void headrace_sha256_update(struct headrace_sha256 *context, const void *data, size_t length);
+void headrace_sha256_update_portable(struct headrace_sha256 *context, const void *data, size_t length);
 void headrace_sha256_final(struct headrace_sha256 *context, uint8_t digest[32]);
+
+/// The path that `headrace_sha256_update` takes on this CPU: "sha-ni" or "portable".
+const char *headrace_sha256_path(void);
 
 #endif

@@ -9,4 +9,7 @@ void headrace_name_this_thread(const char *name);
 /// The symbol of an errno value, such as "ENOENT"; NULL for a number that has none.
 const char *headrace_errno_name(int number);
 
+/// Cores in the affinity mask of this process.
+int headrace_cpu_count(void);
+
 #endif

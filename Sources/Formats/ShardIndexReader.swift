@@ -1,0 +1,226 @@
+package import HeadraceCore
+
+/// One sample's place in the uncompressed shard.
+package struct ShardIndexRow: Sendable, Equatable {
+    package var offset: Int
+    package var length: Int
+
+    package init(offset: Int, length: Int) {
+        self.offset = offset
+        self.length = length
+    }
+}
+
+/// An index opened for reading: its header and tables are in memory and checked, its rows are fetched when asked
+/// for, so that an index of a billion samples costs no more than one of ten.
+///
+/// Nothing in the file is believed before it is checked: counts are held against the file's size before anything
+/// is allocated for them. What does not fit is the error `indexMismatch`, which says why.
+package final class ShardIndex: Sendable {
+    package let header: ShardIndexHeader
+    /// Names of the fields that occur in the shard, sorted bytewise.
+    package let fields: [String]
+    /// The shard's frames; empty without a codec that has them.
+    package let frames: [Frame]
+    package var path: String { file.path }
+    /// Size of the index itself.
+    package var byteCount: Int { file.byteCount }
+
+    private let file: IndexFile
+    private let rowsOffset: Int
+
+    /// Opens the index at `path`. Throws `notFound`, `io` or `indexMismatch`.
+    package static func read(_ path: String) throws(HeadraceError) -> ShardIndex {
+        try ShardIndex(try IndexFile(path))
+    }
+
+    private init(_ file: IndexFile) throws(HeadraceError) {
+        typealias Layout = ShardIndexLayout
+        let path = file.path
+        let byteCount = file.byteCount
+        guard byteCount >= Layout.headerByteCount + Layout.trailerByteCount else {
+            throw mismatch(path, "it has \(byteCount) bytes, less than a header")
+        }
+        let head = LittleEndianBytes(try file.read(0..<Layout.headerByteCount))
+        let parsed = try parseHeader(head, path: path)
+        let fieldTable = Int(head.u32(48))
+        let frameCount = Int(head.u32(52))
+        let rowsOffset = Layout.rowsOffset(fieldTable: fieldTable, frames: frameCount)
+        // Both counts are below 2^32, so nothing here can overflow; the sample count can be anything.
+        let (rows, overflow) = parsed.sampleCount.multipliedReportingOverflow(by: Layout.rowByteCount)
+        let room = byteCount - Layout.trailerByteCount - rowsOffset
+        guard !overflow, rows == room, fieldTable >= 4, fieldTable <= Layout.largestFieldTable else {
+            throw mismatch(
+                path,
+                "it claims \(parsed.sampleCount) samples, \(frameCount) frames and \(fieldTable) bytes of "
+                    + "field names, which is not what its \(byteCount) bytes hold")
+        }
+        let tableEnd = Layout.headerByteCount + fieldTable + frameCount * Layout.frameByteCount
+        let tables = LittleEndianBytes(try file.read(Layout.headerByteCount..<tableEnd))
+        guard tables.checksum(0..<tables.count) == head.u32(56) else {
+            throw mismatch(path, "the checksum of its tables is wrong")
+        }
+        self.fields = try parseFields(tables, end: fieldTable, path: path)
+        self.frames = try parseFrames(tables, from: fieldTable, count: frameCount, header: parsed, path: path)
+        self.file = file
+        self.header = parsed
+        self.rowsOffset = rowsOffset
+    }
+
+    /// The place of sample `index`.
+    package func row(_ index: Int) throws(HeadraceError) -> ShardIndexRow {
+        var rows: [ShardIndexRow] = []
+        try self.rows(index..<index + 1, into: &rows)
+        return rows[0]
+    }
+
+    /// Appends the places of the samples `range`, in one read.
+    package func rows(_ range: Range<Int>, into rows: inout [ShardIndexRow]) throws(HeadraceError) {
+        guard range.lowerBound >= 0, range.upperBound <= header.sampleCount else {
+            throw HeadraceError(
+                .usage, "samples \(range) were asked of an index of \(header.sampleCount)",
+                at: .init(shard: path))
+        }
+        let width = ShardIndexLayout.rowByteCount
+        let start = rowsOffset + range.lowerBound * width
+        let bytes = LittleEndianBytes(
+            try file.read(start..<start + range.count * width))
+        rows.reserveCapacity(rows.count + range.count)
+        for index in 0..<range.count {
+            let offset = bytes.u64(index * width)
+            let length = bytes.u64(index * width + 8)
+            let (end, overflow) = offset.addingReportingOverflow(length)
+            guard !overflow, length > 0, end <= UInt64(header.uncompressedByteCount) else {
+                throw mismatch(
+                    path,
+                    "sample \(range.lowerBound + index) is said to be \(length) bytes at \(offset), beyond "
+                        + "the shard's \(header.uncompressedByteCount)")
+            }
+            rows.append(ShardIndexRow(offset: Int(offset), length: Int(length)))
+        }
+    }
+
+    /// Reads the whole index once, in pieces, and holds it against its checksum.
+    package func verifyChecksum() throws(HeadraceError) {
+        let end = byteCount - ShardIndexLayout.trailerByteCount
+        var crc: UInt32 = 0
+        var offset = 0
+        while offset < end {
+            let piece = offset..<min(end, offset + 1 << 20)
+            let bytes = LittleEndianBytes(try file.read(piece))
+            crc = bytes.checksum(0..<bytes.count, continuing: crc)
+            offset = piece.upperBound
+        }
+        let trailer = LittleEndianBytes(try file.read(end..<byteCount))
+        guard trailer.u32(0) == crc else { throw mismatch(path, "its checksum is wrong") }
+    }
+
+    /// Holds the index against its shard: the size, and the CRC-32C of both ends where the caller has read them.
+    package func check(
+        shardByteCount: Int, headCRC32C: UInt32? = nil, tailCRC32C: UInt32? = nil
+    ) throws(HeadraceError) {
+        guard shardByteCount == header.shardByteCount else {
+            throw mismatch(
+                path,
+                "it was made for a shard of \(header.shardByteCount) bytes, the shard has \(shardByteCount)")
+        }
+        if let headCRC32C, headCRC32C != header.headCRC32C {
+            throw mismatch(path, "the first 64 KiB of the shard are not those it was made for")
+        }
+        if let tailCRC32C, tailCRC32C != header.tailCRC32C {
+            throw mismatch(path, "the last 64 KiB of the shard are not those it was made for")
+        }
+    }
+}
+
+private func mismatch(_ path: String, _ reason: String) -> HeadraceError {
+    HeadraceError(
+        .indexMismatch, "the index does not fit: \(reason); remove it or make it anew", at: .init(shard: path)
+    )
+}
+
+private func parseHeader(_ head: LittleEndianBytes, path: String) throws(HeadraceError) -> ShardIndexHeader {
+    guard head.bytes.starts(with: ShardIndexLayout.magic) else {
+        throw mismatch(path, "it does not begin as an index does")
+    }
+    guard head.u32(8) == ShardIndexLayout.version else {
+        throw mismatch(path, "it is of version \(head.u32(8)); this build reads \(ShardIndexLayout.version)")
+    }
+    guard head.checksum(0..<60) == head.u32(60) else {
+        throw mismatch(path, "the checksum of its header is wrong")
+    }
+    guard let format = ShardFormatKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[12] }),
+        let codec = CodecKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[13] })
+    else { throw mismatch(path, "format \(head.bytes[12]) with codec \(head.bytes[13]) is unknown") }
+    guard let shard = Int(exactly: head.u64(16)), let uncompressed = Int(exactly: head.u64(24)),
+        let samples = Int(exactly: head.u64(32))
+    else { throw mismatch(path, "its header claims sizes beyond 2^63") }
+    return ShardIndexHeader(
+        format: format, codec: codec, shardByteCount: shard, uncompressedByteCount: uncompressed,
+        sampleCount: samples, headCRC32C: head.u32(40), tailCRC32C: head.u32(44))
+}
+
+private func parseFields(
+    _ tables: LittleEndianBytes, end: Int, path: String
+) throws(HeadraceError) -> [String] {
+    let count = Int(tables.u32(0))
+    guard count <= (end - 4) / 2 else { throw mismatch(path, "its field table claims \(count) names") }
+    var names: [String] = []
+    var position = 4
+    for _ in 0..<count {
+        guard position + 2 <= end else { throw mismatch(path, "its field table ends early") }
+        let length = Int(tables.bytes[position]) | Int(tables.bytes[position + 1]) << 8
+        position += 2
+        guard position + length <= end,
+            let name = String(validating: tables.bytes[position..<position + length], as: UTF8.self)
+        else { throw mismatch(path, "a name in its field table is cut or no UTF-8") }
+        names.append(name)
+        position += length
+    }
+    guard position == end else { throw mismatch(path, "its field table has bytes to spare") }
+    return names
+}
+
+private func parseFrames(
+    _ tables: LittleEndianBytes, from start: Int, count: Int, header: ShardIndexHeader, path: String
+) throws(HeadraceError) -> [Frame] {
+    var frames: [Frame] = []
+    frames.reserveCapacity(count)
+    var compressed = 0
+    var uncompressed = 0
+    for index in 0..<count {
+        let row = start + index * ShardIndexLayout.frameByteCount
+        let frame = Frame(
+            compressedOffset: compressed, compressedLength: Int(tables.u32(row)), offset: uncompressed,
+            length: Int(tables.u32(row + 4)), checksum: tables.u32(row + 8))
+        frames.append(frame)
+        compressed += frame.compressedLength
+        uncompressed += frame.length
+    }
+    guard count == 0 || (uncompressed == header.uncompressedByteCount && compressed <= header.shardByteCount)
+    else {
+        throw mismatch(
+            path, "its frames add up to \(compressed) and \(uncompressed) bytes, its header differs")
+    }
+    return frames
+}
+
+/// Little-endian integers out of bytes whose bounds the caller has checked.
+private struct LittleEndianBytes {
+    let bytes: [UInt8]
+    var count: Int { bytes.count }
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    func u32(_ offset: Int) -> UInt32 {
+        (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) }
+    }
+
+    func u64(_ offset: Int) -> UInt64 { UInt64(u32(offset)) | UInt64(u32(offset + 4)) << 32 }
+
+    func checksum(_ range: Range<Int>, continuing crc: UInt32 = 0) -> UInt32 {
+        unsafe bytes.withUnsafeBytes {
+            unsafe crc32c(UnsafeRawBufferPointer(rebasing: $0[range]), continuing: crc)
+        }
+    }
+}

@@ -1,0 +1,102 @@
+internal import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// One sample of a plain directory: the files that share a stem.
+struct FileSample: Sendable {
+    struct Field: Sendable {
+        /// Number of the field's name in the loader's ``FieldNames``.
+        var name: Int32
+        var path: String
+        var size: Int
+    }
+
+    var key: [UInt8]
+    var fields: [Field]
+
+    var byteCount: Int { fields.reduce(0) { $0 + $1.size } }
+}
+
+/// Room 1: what a data set consists of, before anything of it is read.
+struct Catalog: Sendable {
+    let shards: [Shard]
+    /// Samples of those entries that are directories, by shard number.
+    let directories: [Int: [FileSample]]
+    /// The shards' names as UTF-8, for keys of samples that have none.
+    let nameBytes: [[UInt8]]
+    /// What the user should know of how the words were understood.
+    let notes: [String]
+
+    var byteCount: Int { shards.reduce(0) { $0 + $1.size } }
+
+    /// Lists what `words` mean: shard files, patterns of them, or directories.
+    ///
+    /// A directory that holds nothing but shards stands for these shards, in the order of their names. Any other
+    /// directory is a source of samples itself: the files of one stem are a sample.
+    init(_ words: [String], names: FieldNames) throws(HeadraceError) {
+        var shards: [Shard] = []
+        var directories: [Int: [FileSample]] = [:]
+        var notes: [String] = []
+        for path in try ShardPattern.resolve(words) {
+            if path.contains("://") {
+                throw HeadraceError(
+                    .unsupported, "remote shards cannot be read yet; copy them to a local disk",
+                    at: .init(shard: path))
+            }
+            guard try LocalFiles.kind(path) == .directory else {
+                let size = try LocalFiles.entry(path).size
+                shards.append(Shard(number: shards.count, path: path, size: size))
+                continue
+            }
+            let found = try LocalFiles.list(path).files.filter { !Self.isHidden($0.relativePath) }
+            if !found.isEmpty, found.allSatisfy({ ShardName.isShard($0.relativePath) }) {
+                for entry in found {
+                    shards.append(Shard(number: shards.count, path: entry.path, size: entry.size))
+                }
+                continue
+            }
+            let samples = try DirectoryListing.samples(of: path, names: names, notes: &notes)
+            directories[shards.count] = samples
+            let size = samples.reduce(0) { $0 + $1.byteCount }
+            shards.append(Shard(number: shards.count, path: path, size: size))
+        }
+        guard !shards.isEmpty else {
+            throw HeadraceError(.usage, "no shards were named")
+        }
+        self.shards = try Self.withManifests(shards)
+        self.directories = directories
+        self.notes = notes
+        nameBytes = shards.map { Array($0.name.utf8) }
+    }
+
+    /// Looks each shard up in the manifest of its folder.
+    private static func withManifests(_ shards: [Shard]) throws(HeadraceError) -> [Shard] {
+        var folders: [String: [String: Shard.Listed]] = [:]
+        var listed: [Shard] = []
+        listed.reserveCapacity(shards.count)
+        for var shard in shards {
+            let folder = shard.folder
+            if folders[folder] == nil {
+                folders[folder] = try entries(of: folder + "/.headrace/manifest.json")
+            }
+            shard.listed = folders[folder]?[shard.name]
+            listed.append(shard)
+        }
+        return listed
+    }
+
+    private static func entries(of path: String) throws(HeadraceError) -> [String: Shard.Listed] {
+        guard try LocalFiles.kind(path) == .file else { return [:] }
+        var entries: [String: Shard.Listed] = [:]
+        for set in try Manifest.read(path).sets {
+            for shard in set.shards {
+                entries[shard.name] = .init(byteCount: shard.byteCount, sampleCount: shard.sampleCount)
+            }
+        }
+        return entries
+    }
+
+    private static func isHidden(_ relativePath: String) -> Bool {
+        relativePath.split(separator: "/").contains { $0.first == "." }
+    }
+}

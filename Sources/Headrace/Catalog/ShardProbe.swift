@@ -1,0 +1,67 @@
+internal import Glibc
+internal import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// Looks at the first and last bytes of a shard, through whatever storage it is in.
+struct ShardProbe {
+    let reader: any Reader
+
+    /// Codec and format by content, and the frames where the shard ends with a seek table.
+    func layout(of file: any StorageFile, limits: FormatLimits) throws(HeadraceError) -> ShardLayout {
+        let head = try bytes(of: file, 0..<min(file.size, ShardSniffer.headBytes))
+        let sniffed = try unsafe Self.parse(head) { (head) throws(HeadraceError) in
+            try unsafe ShardSniffer.sniff(head: head, name: file.path, limits: limits)
+        }
+        let frames = sniffed.codec == .zstd ? try frames(of: file, limits: limits) : nil
+        return ShardLayout(codec: sniffed.codec, format: sniffed.format, frames: frames)
+    }
+
+    private func frames(of file: any StorageFile, limits: FormatLimits) throws(HeadraceError) -> [Frame]? {
+        guard file.size > ZstdSeekTable.footerBytes else { return nil }
+        let footer = try bytes(of: file, file.size - ZstdSeekTable.footerBytes..<file.size)
+        let length = try unsafe Self.parse(footer) { (footer) throws(HeadraceError) in
+            try unsafe ZstdSeekTable.tableLength(footer: footer, fileSize: file.size, limits: limits)
+        }
+        guard let length else { return nil }
+        let table = try bytes(of: file, file.size - length..<file.size)
+        return try unsafe Self.parse(table) { (table) throws(HeadraceError) in
+            try unsafe ZstdSeekTable.frames(table: table, fileSize: file.size, limits: limits)
+        }
+    }
+
+    /// Typed throws do not pass through the standard library's buffer accessors.
+    private static func parse<Value>(
+        _ bytes: [UInt8], _ body: (UnsafeRawBufferPointer) throws(HeadraceError) -> Value
+    ) throws(HeadraceError) -> Value {
+        let result: Result<Value, HeadraceError> = unsafe bytes.withUnsafeBytes { buffer in
+            do throws(HeadraceError) { return .success(try unsafe body(buffer)) } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    /// The bytes of `range`; reads whole blocks around it where the file demands that.
+    func bytes(of file: any StorageFile, _ range: Range<Int>) throws(HeadraceError) -> [UInt8] {
+        guard !range.isEmpty else { return [] }
+        let alignment = max(ChunkGeometry.pageBytes, file.alignment)
+        let start = range.lowerBound / alignment * alignment
+        let length = (range.upperBound + alignment - 1) / alignment * alignment - start
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: length, alignment: alignment)
+        defer { unsafe memory.deallocate() }
+        var completions: [ReadCompletion] = []
+        unsafe reader.submit([
+            ReadRequest(ticket: 0, file: file, offset: start, length: length, destination: memory)
+        ])
+        reader.wait(minimum: 1, into: &completions)
+        let count = try completions.first?.result.get() ?? 0
+        guard count >= range.upperBound - start else {
+            throw HeadraceError(
+                .fileChanged, "the file ended early while it was read",
+                at: .init(shard: file.path, offset: start + count))
+        }
+        return unsafe Array(
+            UnsafeRawBufferPointer(start: memory + (range.lowerBound - start), count: range.count))
+    }
+}

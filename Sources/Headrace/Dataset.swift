@@ -1,0 +1,125 @@
+public import HeadraceCompute
+public import HeadraceCore
+public import HeadraceDecode
+
+/// A data set and how it is to be read: a value, cheap to copy, print and compare. Nothing is opened until
+/// ``loader(on:)``.
+///
+/// ```swift
+/// let loader = try Dataset("data/train-{000000..000012}.tar.zst")
+///     .shuffled(seed: 42)
+///     .decoding("npy", with: .npy)
+///     .decoding("cls", with: .integer)
+///     .batched(256)
+///     .loader(on: .host)
+/// for try await batch in loader { try train(batch["npy"], batch["cls"]) }
+/// ```
+public struct Dataset: Sendable, CustomStringConvertible {
+    /// Paths, globs and brace patterns of shards, or directories of files.
+    public let shards: [String]
+    /// How the data set is read.
+    public var options: LoaderOptions
+
+    /// The data set of these shards. Patterns are expanded when a loader is opened.
+    public init(_ shards: String..., options: LoaderOptions = LoaderOptions()) {
+        self.init(shards: shards, options: options)
+    }
+
+    /// The data set of these shards.
+    public init(shards: [String], options: LoaderOptions = LoaderOptions()) {
+        self.shards = shards
+        self.options = options
+    }
+
+    /// Shards in random order, then each `buffer` consecutive samples permuted; another order every epoch.
+    public func shuffled(seed: UInt64, buffer: Int = LoaderOptions.defaultShuffleBuffer) -> Dataset {
+        with {
+            $0.seed = seed
+            $0.shuffle = .buffer(buffer)
+        }
+    }
+
+    /// Delivers field `name`, decoded; fields that are not asked for are left out. Samples without the field are
+    /// defects unless it is optional.
+    public func decoding(_ name: String, with decoder: some Decoder, optional: Bool = false) -> Dataset {
+        with { $0.fields.append(FieldRequest(name, decoder, isOptional: optional)) }
+    }
+
+    /// Batches of `size` rows.
+    public func batched(_ size: Int, last: LastBatch = .keep) -> Dataset {
+        with {
+            $0.batchSize = size
+            $0.lastBatch = last
+        }
+    }
+
+    /// `epochs` passes over the data; nil: without end.
+    public func repeated(_ epochs: Int?) -> Dataset { with { $0.epochs = epochs } }
+
+    /// What to do with damaged samples.
+    public func onDefect(_ policy: DefectPolicy) -> Dataset { with { $0.onDefect = policy } }
+
+    /// The memory budget for everything that the loader holds.
+    public func memory(_ budget: ByteCount) -> Dataset { with { $0.memory = budget } }
+
+    /// The number of decode workers. It changes speed, never what is yielded.
+    public func workers(_ count: Int) -> Dataset { with { $0.workers = count } }
+
+    /// Any other option.
+    public func with(_ change: (inout LoaderOptions) -> Void) -> Dataset {
+        var copy = self
+        change(&copy.options)
+        return copy
+    }
+
+    /// Opens the data set: lists the shards, reads the first sample, takes memory and starts the threads.
+    ///
+    /// Throws `usage` for options that make no sense, `notFound` with all missing shards, `budget` with the bytes
+    /// needed when the memory budget is too small, and what recognising the first shard throws.
+    public func loader(on backend: HostBackend = .host) throws(HeadraceError) -> Loader {
+        try LoaderBuilder(self, backend).open()
+    }
+
+    /// The shards and the options that decide the order.
+    public var description: String {
+        var text = "Dataset(\(shards.joined(separator: " "))"
+        if case .buffer(let size) = options.shuffle {
+            text += ", shuffle buffer \(size), seed \(options.seed)"
+        }
+        for field in options.fields { text += ", \(field.name)\(field.isOptional ? "?" : "")" }
+        return text + ", batch \(options.batchSize))"
+    }
+}
+
+extension Dataset: Equatable {
+    /// Whether both yield the same batches from the same files: the data options are compared, decoders by type.
+    public static func == (left: Dataset, right: Dataset) -> Bool {
+        left.shards == right.shards && left.options.dataKey == right.options.dataKey
+    }
+}
+
+extension LoaderOptions {
+    /// The data options as text: two loaders over the same data with equal keys yield the same.
+    var dataKey: String {
+        let decoded = fields.map { "\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)" }
+        return "lanes \(lanes), shuffle \(shuffle), seed \(seed), epochs \(epochs.map(String.init) ?? "-"), "
+            + "batch \(batchSize) \(lastBatch), defects \(onDefect), fields \(decoded), examples \(parsesExamples)"
+    }
+}
+
+extension Decoder where Self == IntegerDecoder {
+    /// ASCII decimal numbers as `int64`.
+    public static var integer: IntegerDecoder { IntegerDecoder() }
+}
+extension Decoder where Self == TextDecoder {
+    /// UTF-8 text.
+    public static var text: TextDecoder { TextDecoder() }
+}
+extension Decoder where Self == RawDecoder {
+    /// The bytes as they are, in place.
+    public static var raw: RawDecoder { RawDecoder() }
+}
+extension Decoder where Self == NpyDecoder {
+    /// NumPy arrays, all of one shape and element type.
+    public static var npy: NpyDecoder { NpyDecoder() }
+}

@@ -1,0 +1,221 @@
+internal import HeadraceCore
+internal import Synchronization
+
+/// What has been handed over, in order; guarded by the engine's lock.
+struct Delivery {
+    /// Sequence number of the next batch.
+    var nextSequence = 0
+    /// Batches of the whole loader, once the last one is known.
+    var total: Int?
+    /// Set once: what every further call answers.
+    var terminal: Result<BatchSlot?, HeadraceError>?
+    /// A batch that could not be delivered keeps its memory until the loader is closed.
+    var undelivered: BatchSlot?
+    /// Batches in the consumer's hands.
+    var leases = 0
+    var samples = 0
+    var batches = 0
+    var payloadBytes = 0
+    var skipped = 0
+    /// The first defects, for the report.
+    var defects: [HeadraceError] = []
+    var digest = OrderedDigest()
+    var setDigest = SetDigest()
+    var waitNanoseconds = 0
+    /// Samples and skips of the epoch that is being delivered, for a limit by share.
+    var epoch = 0
+    var seenInEpoch = 0
+    var skippedInEpoch = 0
+
+    /// Defects that a report lists one by one; all are counted.
+    static let listedDefects = 100
+    /// Samples after which a limit by share is judged within an epoch.
+    static let shareJudgedFrom = 1000
+}
+
+/// A task that waits for a batch.
+struct AsyncWaiter {
+    typealias Outcome = Result<BatchSlot?, HeadraceError>
+    let id: Int
+    let continuation: CheckedContinuation<Outcome, Never>
+
+    func resume(_ outcome: Outcome) { continuation.resume(returning: outcome) }
+}
+
+extension Engine {
+    /// The next batch in order, waiting for it; nil after the last.
+    func next() throws(HeadraceError) -> BatchSlot? {
+        lock.lock()
+        defer { lock.unlock() }
+        let began = Clock.now()
+        var waited = false
+        while true {
+            if let outcome = poll() {
+                if waited { noteWait(since: began) }
+                return try outcome.get()
+            }
+            if isClosing { return nil }
+            waited = true
+            consumersWaiting += 1
+            checkForStarvation()
+            if delivery.terminal == nil { batchReady.wait() }
+            consumersWaiting -= 1
+        }
+    }
+
+    /// The same without blocking a thread; `id` names the wait to ``cancel(_:)``.
+    func nextAsync(id: Int) async -> AsyncWaiter.Outcome {
+        let began = Clock.now()
+        return await withCheckedContinuation { continuation in
+            lock.lock()
+            if isClosing || cancelled.contains(id) {
+                lock.unlock()
+                continuation.resume(returning: .success(nil))
+            } else if let outcome = poll() {
+                noteWait(since: began)
+                lock.unlock()
+                continuation.resume(returning: outcome)
+            } else {
+                waiters.append(AsyncWaiter(id: id, continuation: continuation))
+                checkForStarvation()
+                let terminal = delivery.terminal
+                let waiter = terminal == nil ? nil : waiters.popLast()
+                lock.unlock()
+                if let terminal { waiter?.resume(terminal) }
+            }
+        }
+    }
+
+    /// Ends the wait `id`, if it is still waiting, with nil; a later wait of that number ends at once.
+    func cancel(_ id: Int) {
+        let waiter = lock.withLock { () -> AsyncWaiter? in
+            cancelled.insert(id)
+            guard let place = waiters.firstIndex(where: { $0.id == id }) else { return nil }
+            return waiters.remove(at: place)
+        }
+        waiter?.resume(.success(nil))
+    }
+
+    func noteWait(since began: Int) {
+        let waited = Clock.now() - began
+        delivery.waitNanoseconds += waited
+        clock[.handOver].waitInputNanoseconds += waited
+    }
+
+    /// What the consumer gets now, or nil when it must wait. The lock is held.
+    func poll() -> Result<BatchSlot?, HeadraceError>? {
+        if let terminal = delivery.terminal { return terminal }
+        if delivery.leases >= options.heldBatches {
+            return .failure(
+                HeadraceError(
+                    .heldBatches,
+                    "the consumer holds \(delivery.leases) batches, as many as the loader budgeted for; let go of "
+                        + "batches before asking for more, or raise heldBatches"))
+        }
+        if delivery.total == delivery.nextSequence {
+            return end(judgeEpochEnd().map { .failure($0) } ?? .success(nil))
+        }
+        guard let slot = ready.removeValue(forKey: delivery.nextSequence) else { return nil }
+        if let error = judge(slot) {
+            delivery.undelivered = slot
+            return end(.failure(error))
+        }
+        delivery.nextSequence += 1
+        delivery.leases += 1
+        count(slot)
+        return .success(slot)
+    }
+
+    private func end(_ outcome: Result<BatchSlot?, HeadraceError>) -> Result<BatchSlot?, HeadraceError> {
+        delivery.terminal = outcome
+        workAvailable.broadcast()
+        return outcome
+    }
+
+    /// Applies the defect policy to a batch, in order; the error that ends the loader, if one does.
+    private func judge(_ slot: BatchSlot) -> HeadraceError? {
+        if slot.epoch != delivery.epoch {
+            if let error = judgeEpochEnd() { return error }
+            delivery.epoch = slot.epoch
+            delivery.seenInEpoch = 0
+            delivery.skippedInEpoch = 0
+        }
+        delivery.seenInEpoch += slot.count
+        for (_, error) in slot.defects {
+            // Only damaged data can be skipped; a machine that cannot read is not the data's fault.
+            if error.code.category != .data { return error }
+            if options.onDefect == .fail { return error }
+            delivery.seenInEpoch += 1
+            delivery.skipped += 1
+            delivery.skippedInEpoch += 1
+            if delivery.defects.count < Delivery.listedDefects { delivery.defects.append(error) }
+            if case .skip(let limit) = options.onDefect, delivery.skipped > limit {
+                return tooMany(
+                    "\(delivery.skipped) defective samples are more than the limit of \(limit)", error)
+            }
+        }
+        return delivery.seenInEpoch >= Delivery.shareJudgedFrom ? judgeEpochEnd() : nil
+    }
+
+    private func judgeEpochEnd() -> HeadraceError? {
+        guard case .skipShare(let share) = options.onDefect, let last = delivery.defects.last else {
+            return nil
+        }
+        guard Double(delivery.skippedInEpoch) > share * Double(delivery.seenInEpoch) else { return nil }
+        let percent = (share * 10_000).rounded() / 100
+        return tooMany(
+            "\(delivery.skippedInEpoch) of \(delivery.seenInEpoch) samples are defective, more than \(percent) %",
+            last)
+    }
+
+    private func tooMany(_ text: String, _ last: HeadraceError) -> HeadraceError {
+        HeadraceError(.tooManyDefects, text, at: last.place, cause: last.description)
+    }
+
+    private func count(_ slot: BatchSlot) {
+        let now = Clock.now()
+        if tally.firstBatchAt == 0 { tally.firstBatchAt = now }
+        tally.lastBatchAt = now
+        delivery.samples += slot.count
+        delivery.batches += 1
+        delivery.payloadBytes += slot.payloadBytes
+        guard let hashes = unsafe slot.hashes else { return }
+        for row in 0..<slot.count {
+            let hash = unsafe hashes[row]
+            delivery.digest.add(hash)
+            delivery.setDigest.add(hash)
+        }
+    }
+
+    /// Takes a batch back from the consumer.
+    func takeBack(_ slot: BatchSlot) {
+        for chunk in slot.chunks { arena.release(chunk) }
+        lock.withLock {
+            slot.reset()
+            freeSlots.append(slot)
+            delivery.leases -= 1
+            sequencerHasWork = true
+            workAvailable.broadcast()
+        }
+    }
+
+    /// Ends the loader with the budget's figure when nobody can go on: all workers are idle, no read is under way, no
+    /// batch is ready, the consumer waits, and yet lanes want memory. The lock is held.
+    func checkForStarvation() {
+        guard idleWorkers == workerCount, consumersWaiting > 0 || !waiters.isEmpty, !isClosing else { return }
+        guard ringInFlight == 0, ringQueue.isEmpty, decodeQueue.isEmpty, !isSequencing else { return }
+        guard ready[delivery.nextSequence] == nil, delivery.total != delivery.nextSequence else { return }
+        guard !sequencerHasWork || isEpochOver, delivery.terminal == nil else { return }
+        guard !lanes.contains(where: { $0.isOpening || $0.isUnpacking }) else { return }
+        let needed = arena.pool.bytesInUse + laneReserve
+        var held = ""
+        if delivery.leases > 0 { held = "; the consumer holds \(delivery.leases) batches" }
+        delivery.terminal = .failure(
+            HeadraceError(
+                .budget,
+                "the memory budget of \(ByteCount(arena.pool.limit)) is used up by what has been read ahead and "
+                    + "cannot be let go (shuffle buffer, batches)\(held); it needs about \(ByteCount(needed)): "
+                    + "raise the budget or lower the shuffle buffer"))
+        batchReady.broadcast()
+    }
+}

@@ -1,0 +1,172 @@
+internal import HeadraceCore
+
+extension Engine {
+    /// Room 5's ordered stage for a lane: the worker that has claimed the lane steps on until its chunk is used up,
+    /// memory lacks, or the sequencer has enough of this lane.
+    func unpack(_ lane: Lane, _ input: Chunk) {
+        guard let pass = input.pass else { return }
+        let isLast = input.index == pass.chunks.count - 1
+        if !pass.directory.isEmpty {
+            pass.unpacker.number(input)
+            putOut(input, of: pass, in: lane)
+            return leave(lane, input, of: pass, isTaken: true, isFinished: isLast)
+        }
+        var taken: Chunk?
+        var isTaken = false
+        while true {
+            let releasesBefore = releases
+            switch pass.unpacker.step(input, isLast: isLast) {
+            case .produced(let chunk) where chunk === input:
+                // Put out only once the unpacker is done with it: after that it may be recycled at any time.
+                taken = chunk
+                isTaken = true
+            case .produced(let chunk):
+                if let done = taken.take() { putOut(done, of: pass, in: lane) }
+                chunk.pass = pass
+                if !putOut(chunk, of: pass, in: lane) { return release(lane) }
+            case .needsInput:
+                if let taken { putOut(taken, of: pass, in: lane) }
+                return leave(lane, input, of: pass, isTaken: isTaken, isFinished: false)
+            case .finished:
+                if let taken { putOut(taken, of: pass, in: lane) }
+                return leave(lane, input, of: pass, isTaken: isTaken, isFinished: true)
+            case .needsMemory(let bytes):
+                if bytes > 0 { return release(lane, parkedAt: releasesBefore) }
+            }
+        }
+    }
+
+    /// Publishes a chunk for the sequencer; false when the lane should pause there.
+    @discardableResult
+    private func putOut(_ chunk: Chunk, of pass: ShardPass, in lane: Lane) -> Bool {
+        lock.withLock {
+            lane.output.append(chunk)
+            sequencerHasWork = true
+            workAvailable.signal()
+            return lane.output.count < unpackedLimit
+        }
+    }
+
+    /// Gives the lane up without having used up its chunk.
+    private func release(_ lane: Lane, parkedAt releases: Int? = nil) {
+        lock.withLock {
+            lane.isUnpacking = false
+            lane.parkedAt = releases
+            workAvailable.signal()
+        }
+    }
+
+    /// Gives the lane up after its first chunk; after the last chunk of a shard, or behind damage, the pass too. A
+    /// chunk that was taken may have been recycled already, so nothing of it is looked at.
+    private func leave(_ lane: Lane, _ input: Chunk, of pass: ShardPass, isTaken: Bool, isFinished: Bool) {
+        var discarded: [Chunk] = []
+        lock.withLock {
+            lane.window.removeFirst()
+            lane.parkedAt = nil
+            lane.isUnpacking = false
+            if isFinished { discarded = finish(pass, in: lane) }
+            if lane.isEnded { sequencerHasWork = true }
+            workAvailable.broadcast()
+        }
+        if !isTaken { arena.release(input) }
+        for chunk in discarded { arena.release(chunk) }
+    }
+
+    /// Ends a pass: what was read ahead of damage is given back, but for chunks somebody still fills.
+    private func finish(_ pass: ShardPass, in lane: Lane) -> [Chunk] {
+        pass.isOver = true
+        tally.account.add(pass.unpacker.account)
+        pass.unpacker.abandon()
+        if lane.pass === pass { lane.pass = nil }
+        ringQueue.removeAll { $0.pass === pass }
+        let ours = lane.window.filter { $0.pass === pass }
+        lane.window.removeAll { $0.pass === pass }
+        return ours.filter { $0.state != .filling }
+    }
+
+    // MARK: Batches
+
+    /// Takes the outcome of a decoded run of rows; the last run closes the batch.
+    func finish(_ job: DecodeJob, outcome: DecodeOutcome) {
+        lock.lock()
+        let slot = job.slot
+        slot.payloadBytes += outcome.payloadBytes
+        slot.defects.append(contentsOf: outcome.defects)
+        slot.pendingRuns -= 1
+        let isClosed = slot.pendingRuns == 0
+        lock.unlock()
+        guard isClosed else { return }
+        // Nobody else touches the slot now: all its runs are in, and it is not in the queue yet.
+        slot.closeUp()
+        var deliveries: [(AsyncWaiter, AsyncWaiter.Outcome)] = []
+        lock.lock()
+        ready[slot.sequence] = slot
+        if slot.sequence == delivery.nextSequence { batchReady.signal() }
+        while !waiters.isEmpty, let outcome = poll() {
+            deliveries.append((waiters.removeFirst(), outcome))
+        }
+        lock.unlock()
+        for (waiter, outcome) in deliveries { waiter.resume(outcome) }
+    }
+
+    /// Takes the end of a sequencer's run; at the end of an epoch the next one begins.
+    func finishSequencing(epochIsOver: Bool) {
+        var deliveries: [(AsyncWaiter, AsyncWaiter.Outcome)] = []
+        lock.lock()
+        isSequencing = false
+        if epochIsOver {
+            isEpochOver = true
+            if let epochs = options.epochs, epoch + 1 >= epochs {
+                isSourceDone = true
+                delivery.total = sequencer.batchCount
+                batchReady.broadcast()
+                while !waiters.isEmpty, let outcome = poll() {
+                    deliveries.append((waiters.removeFirst(), outcome))
+                }
+            } else {
+                startEpoch(epoch + 1)
+            }
+        }
+        workAvailable.broadcast()
+        lock.unlock()
+        for (waiter, outcome) in deliveries { waiter.resume(outcome) }
+    }
+}
+
+extension Engine: Sequencer.Supply {
+    func takeOutput(ofLane lane: Int) -> Chunk? {
+        lock.withLock {
+            guard !lanes[lane].output.isEmpty else { return nil }
+            workAvailable.signal()
+            return lanes[lane].output.removeFirst()
+        }
+    }
+
+    func isEnded(lane: Int) -> Bool { lock.withLock { lanes[lane].isEnded } }
+
+    func takeSlot() -> BatchSlot? { lock.withLock { freeSlots.popLast() } }
+
+    func submit(_ slot: BatchSlot) {
+        lock.withLock {
+            let runs = max(1, (slot.count + DecodeJob.rowsPerRun - 1) / DecodeJob.rowsPerRun)
+            slot.pendingRuns = runs
+            for run in 0..<runs {
+                let start = run * DecodeJob.rowsPerRun
+                let end = min(slot.count, start + DecodeJob.rowsPerRun)
+                decodeQueue.append(DecodeJob(slot: slot, rows: start..<end))
+            }
+            if runs > 1 { workAvailable.broadcast() } else { workAvailable.signal() }
+        }
+    }
+
+    func release(_ chunk: Chunk) { arena.release(chunk) }
+
+    func drop(_ slot: BatchSlot) {
+        for chunk in slot.chunks { arena.release(chunk) }
+        lock.withLock {
+            tally.droppedSamples += slot.count
+            slot.reset()
+            freeSlots.append(slot)
+        }
+    }
+}

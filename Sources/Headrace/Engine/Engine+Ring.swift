@@ -1,0 +1,134 @@
+internal import HeadraceCore
+internal import HeadraceStorage
+
+extension Engine {
+    /// Makes the reader on the thread that will use it, as a ring demands, and serves until the loader closes.
+    func serveRing(_ storage: any Storage, depth: Int) {
+        do throws(HeadraceError) {
+            runRing(try storage.makeReader(queueDepth: depth))
+        } catch {
+            lock.withLock {
+                delivery.terminal = delivery.terminal ?? .failure(error)
+                batchReady.broadcast()
+                let pending = waiters
+                waiters = []
+                for waiter in pending { waiter.resume(.failure(error)) }
+            }
+        }
+    }
+
+    /// Room 4 as a thread of its own, for reads that profit from a deep queue: direct ones, and any with io_uring
+    /// asked for. It submits admitted chunks in order and hands filled ones to the workers.
+    func runRing(_ reader: any Reader) {
+        var requests: [ReadRequest] = []
+        var completions: [ReadCompletion] = []
+        /// Chunks under way, by the number that their reads' tickets carry.
+        var underWay: [UInt64: Chunk] = [:]
+        var nextTicket: UInt64 = 0
+        /// Requests of admitted chunks that found no place in the queue yet.
+        var backlog: [ReadRequest] = []
+        // `wake` is the one call of a reader that other threads may make.
+        nonisolated(unsafe) let wakeable = reader
+        lock.withLock { wakeRing = { unsafe wakeable.wake() } }
+        let cpuBefore = Clock.threadCPU()
+        while true {
+            let began = Clock.now()
+            lock.lock()
+            while !isClosing && ringQueue.isEmpty && underWay.isEmpty {
+                ringWork.wait()
+            }
+            clock[.fetch].waitRoomNanoseconds += Clock.now() - began
+            if isClosing { break }
+            for chunk in ringQueue {
+                chunk.state = .filling
+                underWay[nextTicket] = chunk
+                backlog += pieces(of: chunk, ticket: nextTicket)
+                nextTicket += 1
+            }
+            ringQueue.removeAll(keepingCapacity: true)
+            ringInFlight = underWay.count
+            lock.unlock()
+
+            let room = max(0, reader.queueDepth - reader.inFlight)
+            requests.removeAll(keepingCapacity: true)
+            requests.append(contentsOf: backlog.prefix(room))
+            backlog.removeFirst(min(room, backlog.count))
+            if !requests.isEmpty { reader.submit(requests) }
+            completions.removeAll(keepingCapacity: true)
+            let waitBegan = Clock.now()
+            reader.wait(minimum: reader.inFlight > 0 ? 1 : 0, into: &completions)
+            let waited = Clock.now() - waitBegan
+            for completion in completions { settle(completion, &underWay, began: waitBegan) }
+            finishEmpty(&underWay)
+            lock.withLock {
+                clock[.fetch].waitInputNanoseconds += waited
+                ringInFlight = underWay.count
+            }
+        }
+        wakeRing = nil
+        clock[.fetch].busyNanoseconds += Clock.threadCPU() - cpuBefore
+        lock.unlock()
+        // The kernel may still write into slabs: nothing is freed until every read has come back.
+        reader.close()
+    }
+
+    /// The reads of one chunk; none for an empty file.
+    private func pieces(of chunk: Chunk, ticket: UInt64) -> [ReadRequest] {
+        guard let pass = chunk.pass, let file = pass.file else { return [] }
+        let plan = FetchPlan(chunk, pass, file, arena.geometry)
+        var pieces: [ReadRequest] = []
+        var done = 0
+        while done < plan.length, plan.fileBytes > 0 {
+            let length = min(ChunkGeometry.requestBytes, plan.length - done)
+            unsafe pieces.append(
+                ReadRequest(
+                    ticket: ticket, file: file, offset: plan.offset + done, length: length,
+                    destination: plan.destination + done,
+                    slab: pass.chunks.needsInput ? chunk.input : chunk.slab))
+            done += length
+        }
+        chunk.pendingReads = pieces.count
+        return pieces
+    }
+
+    private func settle(_ completion: ReadCompletion, _ underWay: inout [UInt64: Chunk], began: Int) {
+        guard let chunk = underWay[completion.ticket] else { return }
+        chunk.pendingReads -= 1
+        switch completion.result {
+        case .success(let bytes): chunk.readBytes += bytes
+        case .failure(let error): chunk.failure = chunk.failure ?? error
+        }
+        guard chunk.pendingReads == 0 else { return }
+        underWay[completion.ticket] = nil
+        handOn(chunk, began: began)
+    }
+
+    private func finishEmpty(_ underWay: inout [UInt64: Chunk]) {
+        for (ticket, chunk) in underWay where chunk.pendingReads == 0 {
+            underWay[ticket] = nil
+            handOn(chunk, began: Clock.now())
+        }
+    }
+
+    /// A chunk's bytes are all there: frames go to a worker to be decompressed, the rest is ready to be unpacked.
+    private func handOn(_ chunk: Chunk, began: Int) {
+        guard let pass = chunk.pass, let file = pass.file else { return }
+        let plan = FetchPlan(chunk, pass, file, arena.geometry)
+        do throws(HeadraceError) {
+            if plan.fileBytes > 0 && chunk.failure == nil { try plan.check(chunk.readBytes, file) }
+            plan.accept(chunk)
+            if chunk.index == pass.chunks.count - 1 { try file.checkUnchanged() }
+        } catch {
+            chunk.failure = error
+        }
+        let isDiscarded = lock.withLock { () -> Bool in
+            var isFrames = false
+            if case .frames = pass.chunks { isFrames = true }
+            chunk.state = isFrames && chunk.failure == nil ? .fetched : .filled
+            noteFetch(bytes: plan.fileBytes, requests: (plan.length + (1 << 20) - 1) >> 20, began: began)
+            workAvailable.signal()
+            return pass.isOver
+        }
+        if isDiscarded { arena.release(chunk) }
+    }
+}

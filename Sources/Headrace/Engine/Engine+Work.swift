@@ -1,0 +1,254 @@
+internal import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// What a worker can be asked to do.
+enum Job {
+    case decode(DecodeJob)
+    case sequence
+    case unpack(Lane, Chunk)
+    case fill(Chunk)
+    case open(Lane, shard: Int)
+}
+
+extension Engine {
+    /// A worker's life: pick a job, do it, until the loader closes.
+    func work(reader: any Reader) {
+        let decoder = DecodeWorker(engine: self)
+        let filler = ChunkFiller(arena: arena, reader: reader)
+        var times = RoomClock()
+        lock.lock()
+        while !isClosing {
+            let began = Clock.now()
+            let job = pickJob()
+            times[.admit].busyNanoseconds += Clock.now() - began
+            guard let job else {
+                clock.add(times)
+                times = RoomClock()
+                waitForWork()
+                continue
+            }
+            lock.unlock()
+            run(job, decoder: decoder, filler: filler, times: &times)
+            lock.lock()
+        }
+        clock.add(times)
+        lock.unlock()
+        reader.close()
+    }
+
+    private func waitForWork() {
+        idleWorkers += 1
+        checkForStarvation()
+        let room = idleRoom()
+        let began = Clock.now()
+        workAvailable.wait()
+        let waited = Clock.now() - began
+        switch room {
+        case .done: break
+        case .input(let room): clock[room].waitInputNanoseconds += waited
+        case .room(let room): clock[room].waitRoomNanoseconds += waited
+        }
+        idleWorkers -= 1
+    }
+
+    private enum Idleness { case input(Room), room(Room), done }
+
+    /// Why there is nothing to do for a worker now; the lock is held.
+    private func idleRoom() -> Idleness {
+        if isSourceDone && decodeQueue.isEmpty { return .done }
+        if freeSlots.isEmpty { return .room(.assemble) }
+        if ringInFlight > 0 || !ringQueue.isEmpty { return .input(.unpack) }
+        if lanes.contains(where: { $0.parkedAt != nil }) { return .room(.unpack) }
+        return .input(.decode)
+    }
+
+    /// The job furthest downstream; the lock is held.
+    private func pickJob() -> Job? {
+        if !decodeQueue.isEmpty { return .decode(decodeQueue.removeFirst()) }
+        if sequencerHasWork && !isSequencing && !isEpochOver {
+            isSequencing = true
+            sequencerHasWork = false
+            return .sequence
+        }
+        if let (lane, chunk) = nextToUnpack() {
+            lane.isUnpacking = true
+            return .unpack(lane, chunk)
+        }
+        admit()
+        if let chunk = nextToFill() { return .fill(chunk) }
+        if let lane = lanes.first(where: { $0.pass == nil && !$0.isOpening && $0.nextShard < $0.shards.count }
+        ) {
+            lane.isOpening = true
+            defer { lane.nextShard += 1 }
+            return .open(lane, shard: lane.shards[lane.nextShard])
+        }
+        return nil
+    }
+
+    /// The lane the sequencer will miss first, among those whose next chunk is there.
+    private func nextToUnpack() -> (Lane, Chunk)? {
+        var best: (lane: Lane, chunk: Chunk)?
+        for lane in lanes where !lane.isUnpacking {
+            guard let chunk = lane.window.first, chunk.state == .filled else { continue }
+            if let parkedAt = lane.parkedAt, parkedAt == releases { continue }
+            if lane.output.count >= unpackedLimit { continue }
+            if let current = best, current.lane.output.count <= lane.output.count { continue }
+            best = (lane, chunk)
+        }
+        return best.map { ($0.lane, $0.chunk) }
+    }
+
+    private func nextToFill() -> Chunk? {
+        var best: (chunk: Chunk, ahead: Int)?
+        for lane in lanes {
+            for (position, chunk) in lane.window.enumerated() {
+                guard chunk.state == .admitted || chunk.state == .fetched else { continue }
+                if chunk.state == .admitted && ringDepth != nil && chunk.pass?.file != nil { continue }
+                let ahead = position + lane.output.count
+                if let best, best.ahead <= ahead { break }
+                best = (chunk, ahead)
+                break
+            }
+        }
+        best?.chunk.state = .filling
+        return best?.chunk
+    }
+
+    /// Unpacked chunks a lane may have in stock: enough that lanes of unlike speed do not stall each other.
+    var unpackedLimit: Int { 3 }
+
+    /// Chunks a lane may have admitted ahead of the sequencer.
+    private func windowLimit(live: Int) -> Int {
+        if let ringDepth {
+            let pieces = max(1, arena.geometry.chunkBytes / ChunkGeometry.requestBytes)
+            return max(2, (ringDepth / pieces + live) / live + 1)
+        }
+        return max(2, (2 * workerCount + live) / live)
+    }
+
+    private func run(_ job: Job, decoder: DecodeWorker, filler: ChunkFiller, times: inout RoomClock) {
+        let began = Clock.now()
+        switch job {
+        case .decode(let job):
+            let outcome = decoder.run(job)
+            finish(job, outcome: outcome)
+            times[.decode].busyNanoseconds += Clock.now() - began
+        case .sequence:
+            let isOver = sequencer.run()
+            finishSequencing(epochIsOver: isOver)
+            times[.plan].busyNanoseconds += Clock.now() - began
+        case .unpack(let lane, let chunk):
+            unpack(lane, chunk)
+            times[.unpack].busyNanoseconds += Clock.now() - began
+        case .fill(let chunk):
+            fill(chunk, filler: filler, times: &times, began: began)
+        case .open(let lane, let shard):
+            open(lane, shard: shard, filler: filler)
+            times[.catalog].busyNanoseconds += Clock.now() - began
+        }
+    }
+
+    // MARK: Admit
+
+    /// Grants memory for chunks: first to lanes that have nothing, then ahead of need while memory is plenty.
+    private func admit() {
+        let live = max(1, lanes.reduce(0) { $0 + ($1.isEnded ? 0 : 1) })
+        let limit = windowLimit(live: live)
+        let reserve = laneReserve
+        for depth in 0..<limit {
+            for lane in lanes where lane.window.count + lane.output.count == depth {
+                guard let pass = lane.pass else { continue }
+                let keeping = lane.isStarving ? 0 : reserve
+                guard let chunk = grant(pass, lane.nextChunk, keeping: keeping) else { return }
+                lane.window.append(chunk)
+                lane.nextChunk += 1
+                if lane.nextChunk == pass.chunks.count { lane.pass = nil }
+                if ringDepth != nil && pass.file != nil {
+                    ringQueue.append(chunk)
+                    ringWork.signal()
+                    wakeRing?()
+                }
+            }
+        }
+    }
+
+    private func grant(_ pass: ShardPass, _ index: Int, keeping reserve: Int) -> Chunk? {
+        let chunk: Chunk?
+        switch pass.chunks {
+        case .pieces(_, _, isStream: false), .files:
+            chunk = arena.take(
+                atLeast: pass.chunks.outputBytes(index, geometry: arena.geometry), keeping: reserve)
+        case .pieces(_, _, isStream: true):
+            chunk = arena.takeEmpty()
+            chunk?.input = arena.pool.take(keeping: reserve)
+        case .frames:
+            let bytes = pass.chunks.outputBytes(index, geometry: arena.geometry)
+            chunk = arena.take(atLeast: bytes, keeping: reserve + arena.pool.slabBytes)
+            if let chunk {
+                chunk.input = takeInput(pass.chunks.inputBytes(index))
+            }
+        }
+        guard let chunk else { return nil }
+        if pass.chunks.needsInput && chunk.input == nil {
+            // Not `release`: that would take the lock that is held. Nothing but the slab has to go back.
+            arena.putBack(chunk)
+            return nil
+        }
+        chunk.prepare(pass, index)
+        return chunk
+    }
+
+    private func takeInput(_ bytes: Int) -> Slab? {
+        bytes <= arena.pool.slabBytes ? arena.pool.take() : arena.pool.takeLarge(bytes)
+    }
+
+    // MARK: Jobs
+
+    private func fill(_ chunk: Chunk, filler: ChunkFiller, times: inout RoomClock, began: Int) {
+        let fetched = filler.fill(chunk)
+        let ended = Clock.now()
+        times[.fetch].busyNanoseconds += fetched.fetchCPU
+        times[.fetch].waitInputNanoseconds += max(0, fetched.fetchWall - fetched.fetchCPU)
+        times[.unpack].busyNanoseconds += max(0, ended - began - fetched.fetchWall)
+        let isDiscarded = lock.withLock { () -> Bool in
+            chunk.state = .filled
+            if fetched.requests > 0 {
+                noteFetch(bytes: fetched.bytes, requests: fetched.requests, began: began)
+            }
+            workAvailable.signal()
+            return chunk.pass?.isOver ?? false
+        }
+        if isDiscarded { arena.release(chunk) }
+    }
+
+    /// Counts a finished read; the lock is held.
+    func noteFetch(bytes: Int, requests: Int, began: Int) {
+        tally.fetchedBytes += bytes
+        tally.fetchRequests += requests
+        if tally.firstReadAt == 0 { tally.firstReadAt = began }
+    }
+
+    private func open(_ lane: Lane, shard number: Int, filler: ChunkFiller) {
+        let began = Clock.now()
+        let result = openers.open(catalog.shards[number], epoch: epoch, arena: arena, reader: filler.reader)
+        lock.withLock {
+            tally.openNanoseconds += Clock.now() - began
+            lane.isOpening = false
+            switch result {
+            case .success(let pass):
+                lane.pass = pass
+                lane.nextChunk = 0
+                tally.shardPasses += 1
+            case .failure(let error):
+                // The failure takes its place in the order as a row, so that what precedes it is delivered.
+                let chunk = arena.takeEmpty()
+                chunk.prepare(openers.failedPass(catalog.shards[number], epoch: epoch, arena: arena), 0)
+                chunk.failure = error
+                chunk.state = .filled
+                lane.window.append(chunk)
+            }
+            workAvailable.broadcast()
+        }
+    }
+}

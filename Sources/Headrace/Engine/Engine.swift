@@ -1,0 +1,165 @@
+internal import HeadraceCore
+internal import HeadraceStorage
+internal import Synchronization
+
+/// The rooms of one loader: who works where, and what is handed to whom. Everything that blocks is in here.
+///
+/// Workers are alike. Under the lock each picks the job furthest downstream that can be done, so that batches
+/// leave before new bytes come in; jobs themselves run without the lock. What the jobs produce is put in order by
+/// numbers, never by arrival.
+///
+/// Sendable: `lock` guards all mutable state.
+final class Engine: @unchecked Sendable {
+    let options: LoaderOptions
+    let catalog: Catalog
+    let columns: [Column]
+    let arena: ChunkArena
+    let lock: Lock
+    let names: FieldNames
+    let openers: ShardOpener
+    let workerCount: Int
+    /// The ring's reads, where a ring thread fetches; nil where workers read for themselves.
+    let ringDepth: Int?
+
+    private let memoryReturned: Atomic<Int>
+    let workAvailable: Condition
+    let batchReady: Condition
+    let ringWork: Condition
+
+    // Guarded by `lock` from here on.
+    var lanes: [Lane] = []
+    var liveLanes = 0
+    var epoch = 0
+    var isEpochOver = false
+    var isSourceDone = false
+    var isClosing = false
+    var sequencer: Sequencer!
+    var isSequencing = false
+    /// Something changed since the sequencer last looked.
+    var sequencerHasWork = false
+    var freeSlots: [BatchSlot] = []
+    var decodeQueue: [DecodeJob] = []
+    /// Batches whose rows are all there, by sequence number.
+    var ready: [Int: BatchSlot] = [:]
+    var ringQueue: [Chunk] = []
+    var ringInFlight = 0
+    var idleWorkers = 0
+    var delivery = Delivery()
+    var consumersWaiting = 0
+    var waiters: [AsyncWaiter] = []
+    var clock = RoomClock()
+    var tally = Tally()
+    var wakeRing: (@Sendable () -> Void)?
+    /// Waits of tasks that were cancelled; a task that is cancelled does not wait again.
+    var cancelled: Set<Int> = []
+
+    init(
+        options: LoaderOptions, catalog: Catalog, columns: [Column], pool: SlabPool, geometry: ChunkGeometry,
+        slots: [BatchSlot], names: FieldNames, openers: ShardOpener, workerCount: Int, ringDepth: Int?
+    ) {
+        self.options = options
+        self.catalog = catalog
+        self.columns = columns
+        self.names = names
+        self.openers = openers
+        self.workerCount = workerCount
+        self.ringDepth = ringDepth
+        lock = Lock()
+        workAvailable = Condition(lock)
+        batchReady = Condition(lock)
+        ringWork = Condition(lock)
+        memoryReturned = Atomic(0)
+        let returned = ReleaseSignal()
+        arena = ChunkArena(pool: pool, geometry: geometry) { returned.fire() }
+        freeSlots = slots
+        lanes = (0..<min(options.lanes, max(1, catalog.shards.count))).map { Lane(number: $0) }
+        sequencer = Sequencer(
+            supply: self, shuffle: options.shuffle, seed: options.seed, keepsLast: options.lastBatch == .keep)
+        returned.engine = self
+        startEpoch(0)
+    }
+
+    /// Deals the epoch's shards to the lanes.
+    func startEpoch(_ number: Int) {
+        epoch = number
+        isEpochOver = false
+        var order = catalog.shards.map { UInt32($0.number) }
+        if options.shuffle != .none {
+            shuffle(order.count, key: mixed(options.seed, UInt64(number), 0x7368_6172_6473), into: &order)
+        }
+        for lane in lanes {
+            lane.restart(
+                shards: stride(from: lane.number, to: order.count, by: lanes.count).map { Int(order[$0]) })
+        }
+        sequencer.startEpoch(number, lanes: lanes.count)
+        sequencerHasWork = true
+    }
+
+    /// Tells the workers that memory came back.
+    fileprivate func noteRelease() {
+        memoryReturned.add(1, ordering: .relaxed)
+        lock.withLock { workAvailable.broadcast() }
+    }
+
+    var releases: Int { memoryReturned.load(ordering: .relaxed) }
+
+    /// Memory that must stay free for lanes that have nothing, so that no lane waits for ever on another's read-ahead.
+    var laneReserve: Int {
+        let live = lanes.reduce(0) { $0 + ($1.isEnded ? 0 : 1) }
+        return live * (ChunkGeometry.slabsPerLane - 1) * arena.pool.slabBytes
+    }
+
+    /// Lets go of everything that no consumer holds. The threads have ended.
+    func discardUndelivered() {
+        for lane in lanes {
+            for chunk in lane.window { chunk.pass?.unpacker.abandon() }
+            lane.pass?.unpacker.abandon()
+            lane.pass = nil
+            lane.window = []
+            lane.output = []
+        }
+        ready = [:]
+        decodeQueue = []
+        ringQueue = []
+        delivery.undelivered = nil
+        arena.forgetPasses()
+    }
+
+    /// Stops all work; the threads end soon after. Batches that are out keep their memory.
+    func close() {
+        let pending = lock.withLock { () -> [AsyncWaiter] in
+            isClosing = true
+            workAvailable.broadcast()
+            batchReady.broadcast()
+            ringWork.broadcast()
+            wakeRing?()
+            defer { waiters = [] }
+            return waiters
+        }
+        for waiter in pending { waiter.resume(.success(nil)) }
+    }
+}
+
+/// What the arena calls when memory comes back; breaks the ring of references at start-up.
+///
+/// Sendable: `engine` is written once, before any other thread runs.
+private final class ReleaseSignal: @unchecked Sendable {
+    weak var engine: Engine?
+
+    func fire() { engine?.noteRelease() }
+}
+
+/// Totals of what came out, for the report.
+struct Tally {
+    var openNanoseconds = 0
+    var account = ShardAccount()
+    var fetchedBytes = 0
+    var fetchedDirect = 0
+    var fetchRequests = 0
+    var firstReadAt = 0
+    var lastBatchAt = 0
+    var firstBatchAt = 0
+    var droppedSamples = 0
+    var shardPasses = 0
+    var notes: [String] = []
+}

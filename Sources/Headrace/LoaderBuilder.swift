@@ -1,0 +1,239 @@
+internal import HeadraceCompute
+internal import HeadraceCore
+internal import HeadraceDecode
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// Opens a loader: everything that can be refused is refused here, before a thread is started.
+struct LoaderBuilder {
+    /// Shards whose first samples are looked at to learn the fields' shapes.
+    static let probedShards = 8
+
+    let dataset: Dataset
+    let backend: HostBackend
+    let options: LoaderOptions
+
+    init(_ dataset: Dataset, _ backend: HostBackend) {
+        self.dataset = dataset
+        self.backend = backend
+        options = dataset.options
+    }
+
+    func open() throws(HeadraceError) -> Loader {
+        let openedAt = Clock.now()
+        let cpuAtOpen = Clock.processCPU()
+        let ioAtOpen = ProcessIO.now()
+        try checkOptions()
+        let names = FieldNames()
+        let catalog = try Catalog(dataset.shards, names: names)
+        if options.direct && !catalog.directories.isEmpty {
+            throw HeadraceError(
+                .usage, "direct reads are for shards; a directory of files is read through the page cache")
+        }
+        let storage = try LocalStorage(
+            direct: options.direct ? .required : .off, engine: options.engine.storageEngine)
+        let workers = options.workers ?? Machine.current.defaultWorkers
+        let budget = options.memory?.bytes ?? Machine.current.defaultBudget
+        let lanes = min(options.lanes, catalog.shards.count)
+        let geometry = ChunkGeometry(budget: budget, lanes: lanes)
+        let pool = try SlabPool(limit: budget, slabBytes: geometry.slabBytes)
+        let opener = ShardOpener(
+            storage: storage, names: names, limits: FormatLimits(), parsesExamples: options.parsesExamples,
+            directories: catalog.directories)
+        let probe = try probe(catalog, opener, names, pool, geometry)
+        try checkBudget(pool, geometry, lanes: lanes, probe)
+        let slots = try makeSlots(probe.columns, pool)
+        let usesRing = storage.choice.way != .blocking
+        let engine = Engine(
+            options: options, catalog: catalog, columns: probe.columns, pool: pool, geometry: geometry,
+            slots: slots,
+            names: names, openers: opener, workerCount: workers,
+            ringDepth: usesRing ? options.queueDepth : nil)
+        let opening = LoaderOpening(
+            engineReason: storage.choice.reason, isDirect: options.direct, workers: workers, budget: budget,
+            geometry: geometry, lanes: lanes, openedAt: openedAt, openNanoseconds: Clock.now() - openedAt,
+            cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes)
+        return Loader(
+            engine: engine, opening: opening, threads: try start(engine, storage, workers, usesRing))
+    }
+
+    private func checkOptions() throws(HeadraceError) {
+        func demand(_ isFine: Bool, _ message: String) throws(HeadraceError) {
+            guard isFine else { throw HeadraceError(.usage, message) }
+        }
+        try demand(options.lanes >= 1, "at least one lane is needed")
+        try demand(
+            options.batchSize >= 1 && options.batchSize <= 1 << 24, "the batch size must be 1 to 16777216")
+        try demand(options.epochs ?? 1 >= 1, "at least one epoch is needed")
+        try demand(options.prefetch >= 1, "at least one batch must be prefetched")
+        try demand(options.heldBatches >= 1, "the consumer must be able to hold at least one batch")
+        try demand((1...4096).contains(options.queueDepth), "the queue depth must be 1 to 4096")
+        try demand((1...1024).contains(options.workers ?? 1), "the number of workers must be 1 to 1024")
+        if case .buffer(let size) = options.shuffle {
+            try demand((1...1 << 28).contains(size), "the shuffle buffer must hold 1 to 268435456 samples")
+        }
+        var names: Set<String> = []
+        for field in options.fields {
+            try demand(names.insert(field.name).inserted, "field '\(field.name)' is decoded twice")
+        }
+    }
+
+    // MARK: First samples
+
+    private struct Probe {
+        var columns: [Column] = []
+        /// Mean bytes of a sample in its shard, headers included; an estimate from the first chunks.
+        var sampleBytes = 0
+    }
+
+    /// Reads the first samples, to learn the layouts of the columns and what a sample weighs.
+    private func probe(
+        _ catalog: Catalog, _ opener: ShardOpener, _ names: FieldNames, _ pool: SlabPool,
+        _ geometry: ChunkGeometry
+    ) throws(HeadraceError) -> Probe {
+        var layouts = [ColumnLayout?](repeating: nil, count: options.fields.count)
+        var samples = 0
+        var bytes = 0
+        var failures: [HeadraceError?] = layouts.map { _ in nil }
+        for shard in catalog.shards.prefix(Self.probedShards) {
+            if samples > 0 && !layouts.contains(nil) { break }
+            let arena = ChunkArena(pool: pool, geometry: geometry) {}
+            let reader = BlockingReader()
+            let shardReader: ShardReader
+            do throws(HeadraceError) {
+                shardReader = try ShardReader(
+                    shard, opener: opener, names: names, arena: arena, reader: reader)
+            } catch {
+                // Shown in its place by the loader itself, after what precedes it.
+                continue
+            }
+            try shardReader.readChunks { (chunk) throws(HeadraceError) in
+                samples += chunk.table.samples.count
+                bytes += chunk.count
+                for sample in chunk.table.samples where sample.defect < 0 {
+                    learn(sample, chunk, names, &layouts, &failures)
+                    if !layouts.contains(nil) { break }
+                }
+                return samples == 0 || layouts.contains(nil)
+            }
+        }
+        var probe = Probe()
+        probe.sampleBytes = samples == 0 ? 0 : bytes / samples
+        for (index, field) in options.fields.enumerated() {
+            let empty = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+            guard let layout = unsafe layouts[index] ?? (try? field.decoder.column(for: empty)) else {
+                throw failures[index]
+                    ?? HeadraceError(
+                        .missingField,
+                        "no sample of the first shards has field '\(field.name)'; they have: "
+                            + names.all.sorted().joined(separator: ", "))
+            }
+            probe.columns.append(
+                Column(name: field.name, decoder: field.decoder, isOptional: field.isOptional, layout: layout)
+            )
+        }
+        return probe
+    }
+
+    private func learn(
+        _ sample: SampleRecord, _ chunk: Chunk, _ names: FieldNames, _ layouts: inout [ColumnLayout?],
+        _ failures: inout [HeadraceError?]
+    ) {
+        for (index, field) in options.fields.enumerated() where layouts[index] == nil {
+            guard let number = names.known(field.name),
+                let record = unsafe DecodeWorker.field(number, of: sample, in: chunk.view),
+                let base = unsafe chunk.view.base
+            else { continue }
+            do throws(HeadraceError) {
+                layouts[index] = try unsafe field.decoder.column(
+                    for: UnsafeRawBufferPointer(start: base + record.offset, count: record.length))
+            } catch {
+                failures[index] =
+                    failures[index]
+                    ?? error.placed(
+                        shard: chunk.pass?.shard.path, offset: sample.offset,
+                        key: chunk.table.key(of: sample),
+                        field: field.name)
+            }
+        }
+    }
+
+    // MARK: Memory
+
+    private var slotCount: Int { options.prefetch + options.heldBatches + 2 }
+
+    private func checkBudget(
+        _ pool: SlabPool, _ geometry: ChunkGeometry, lanes: Int, _ probe: Probe
+    ) throws(HeadraceError) {
+        let rows = probe.columns.reduce(0) { sum, column in
+            let bytes = column.layout.rowBytes * options.batchSize
+            return sum + (bytes == 0 ? 0 : SlabPool.sizeClass(bytes))
+        }
+        let slots = slotCount * (rows + options.batchSize * MemoryLayout<RowReference>.stride)
+        let lanesBytes = lanes * ChunkGeometry.slabsPerLane * geometry.slabBytes
+        var shuffleBytes = 0
+        if case .buffer(let size) = options.shuffle {
+            // One block is dealt to batches while the next one fills.
+            shuffleBytes = 2 * size * (probe.sampleBytes + MemoryLayout<RowReference>.stride)
+        }
+        let needed = slots + lanesBytes + shuffleBytes
+        guard needed <= pool.limit else {
+            throw HeadraceError(
+                .budget,
+                "the memory budget is \(ByteCount(pool.limit)), but \(ByteCount(needed)) are needed: "
+                    + "\(ByteCount(lanesBytes)) for \(lanes) lanes, \(ByteCount(shuffleBytes)) for the shuffle "
+                    + "buffer, \(ByteCount(slots)) for \(slotCount) batches")
+        }
+    }
+
+    private func makeSlots(_ columns: [Column], _ pool: SlabPool) throws(HeadraceError) -> [BatchSlot] {
+        var slots: [BatchSlot] = []
+        for _ in 0..<slotCount {
+            var storage: [Slab?] = []
+            for column in columns {
+                let bytes = column.layout.rowBytes * options.batchSize
+                storage.append(bytes == 0 ? nil : try backend.allocate(bytes, from: pool))
+            }
+            pool.charge(options.batchSize * MemoryLayout<RowReference>.stride)
+            slots.append(
+                BatchSlot(
+                    capacity: options.batchSize, columns: columns, storage: storage, hasHashes: options.digest
+                ))
+        }
+        return slots
+    }
+
+    // MARK: Threads
+
+    private func start(
+        _ engine: Engine, _ storage: LocalStorage, _ workers: Int, _ usesRing: Bool
+    ) throws(HeadraceError) -> [Thread] {
+        var threads: [Thread] = []
+        do throws(HeadraceError) {
+            if usesRing {
+                let depth = options.queueDepth
+                threads.append(
+                    try Thread(name: "headrace-fetch") { engine.serveRing(storage, depth: depth) })
+            }
+            for index in 0..<workers {
+                threads.append(
+                    try Thread(name: "headrace-\(index)") { engine.work(reader: BlockingReader()) })
+            }
+        } catch {
+            engine.close()
+            for thread in threads { thread.join() }
+            throw error
+        }
+        return threads
+    }
+}
+
+extension EngineRequest {
+    var storageEngine: HeadraceStorage.Engine {
+        switch self {
+        case .auto: .auto
+        case .uring: .uring
+        case .pread: .pread
+        }
+    }
+}

@@ -1,0 +1,108 @@
+public import HeadraceCore
+public import HeadraceDecode
+
+/// What to do with a sample or shard that is damaged.
+public enum DefectPolicy: Hashable, Sendable {
+    /// Deliver all batches before the faulty one, then throw.
+    case fail
+    /// Leave defective samples out and count them, until there are more than `limit` of them.
+    case skip(limit: Int)
+    /// Leave defective samples out and count them, while they are at most `share` (0...1) of the samples seen. The
+    /// share is judged from the 1,000th sample on and at the end of each epoch.
+    case skipShare(Double)
+}
+
+/// What happens to the samples at the end of an epoch that do not fill a batch.
+public enum LastBatch: String, Hashable, Sendable, CaseIterable {
+    /// They are delivered as a smaller batch.
+    case keep
+    /// They are left out, and counted as dropped.
+    case drop
+}
+
+/// The order in which a streamed walk delivers samples.
+public enum Shuffle: Hashable, Sendable {
+    /// Shards in catalog order, lanes in turn.
+    case none
+    /// Shards in a random order, then each block of so many consecutive samples permuted.
+    case buffer(Int)
+}
+
+/// One field that a loader decodes.
+public struct FieldRequest: Sendable {
+    /// Name of the field: the member's extension, lower-cased, or the feature's name.
+    public var name: String
+    /// What turns its bytes into rows.
+    public var decoder: any Decoder
+    /// Whether samples may lack it; a sample without a field that is not optional is a defect.
+    public var isOptional: Bool
+
+    /// A request for field `name`.
+    public init(_ name: String, _ decoder: any Decoder, isOptional: Bool = false) {
+        self.name = name
+        self.decoder = decoder
+        self.isOptional = isOptional
+    }
+}
+
+/// Everything that decides what a loader yields and how it goes about it.
+///
+/// The first group is the data options: with the data set, seed and epoch they determine every batch. The second
+/// group changes speed and memory only.
+public struct LoaderOptions: Sendable {
+    /// Shards read in turn by default. Fixed: the order depends on it, so it never follows the machine.
+    public static let defaultLanes = 8
+    /// Samples of a shuffle block by default.
+    public static let defaultShuffleBuffer = 1024
+    /// Rows of a batch by default.
+    public static let defaultBatchSize = 256
+
+    /// Lanes: shards that are interleaved sample by sample.
+    public var lanes = defaultLanes
+    /// Order of the samples.
+    public var shuffle = Shuffle.none
+    /// Seed of the shuffle and of every decoder's randomness.
+    public var seed: UInt64 = 0
+    /// Number of epochs; nil: until the consumer stops.
+    public var epochs: Int? = 1
+    /// Rows of a batch.
+    public var batchSize = defaultBatchSize
+    /// What happens to the rest at the end of an epoch.
+    public var lastBatch = LastBatch.keep
+    /// What happens at damage.
+    public var onDefect = DefectPolicy.fail
+    /// Fields to decode; empty: every sample is delivered whole, all fields as raw bytes.
+    public var fields: [FieldRequest] = []
+    /// Whether TFRecord records are parsed as `tf.Example`, each feature a field; else the record is one field.
+    public var parsesExamples = false
+
+    /// Decode workers; nil: one for each core of the process's affinity mask, shared with its sibling processes.
+    public var workers: Int?
+    /// The memory budget; nil: a quarter of the memory limit, shared with the sibling processes, at most 4 GiB.
+    public var memory: ByteCount?
+    /// Ready batches that wait for the consumer.
+    public var prefetch = 4
+    /// Batches that the consumer may hold at once.
+    public var heldBatches = 4
+    /// How files are read.
+    public var engine = EngineRequest.auto
+    /// Reads under way at once with a ring or direct reads.
+    public var queueDepth = 32
+    /// Whether the page cache is bypassed (O_DIRECT).
+    public var direct = false
+    /// Whether the order-sensitive digest of everything delivered is computed; costs CPU time.
+    public var digest = false
+
+    /// The defaults.
+    public init() {}
+}
+
+/// Which I/O engine is wanted.
+public enum EngineRequest: String, Hashable, Sendable, CaseIterable {
+    /// `pread` by the workers for buffered local files, io_uring for direct reads where it can be had.
+    case auto
+    /// io_uring, or an error.
+    case uring
+    /// `pread`.
+    case pread
+}

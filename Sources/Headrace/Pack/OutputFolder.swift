@@ -1,0 +1,179 @@
+internal import Glibc
+internal import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// The folder that shards go to: what is there already, and the manifest that all sets in it share.
+struct OutputFolder {
+    private let pattern: OutputPattern
+    /// Path of the folder, "." for the current one.
+    private let path: String
+    private let sidecars: String
+
+    init(_ pattern: OutputPattern) {
+        self.pattern = pattern
+        path = pattern.directory.isEmpty ? "." : pattern.directory
+        sidecars = "\(pattern.directory).headrace"
+    }
+
+    var manifestPath: String { "\(sidecars)/manifest.json" }
+
+    /// Temporary files of runs that were interrupted.
+    func leftovers() throws(HeadraceError) -> [String] {
+        let own = try names(in: path).filter(AtomicFile.isTemporary).map { pattern.directory + $0 }
+        return try own + names(in: sidecars).filter(AtomicFile.isTemporary).map { "\(sidecars)/\($0)" }
+    }
+
+    /// Makes the folder ready for the pattern's shards.
+    ///
+    /// Shards of the pattern that are there are refused, or removed with their indexes and their part of the
+    /// manifest when `overwrite` is set: all of them and before anything is written, so that old and new ones never
+    /// stand side by side as if they were one set.
+    func prepare(overwrite: Bool) throws(HeadraceError) {
+        try makeDirectories()
+        let lock = try FolderLock(sidecars)
+        defer { lock.release() }
+        let shards = try names(in: path).filter(pattern.matches)
+        let indexes = try names(in: sidecars).filter {
+            $0.hasSuffix(".index") && pattern.matches(String($0.dropLast(6)))
+        }
+        var manifest = try readManifest()
+        let name = try setName(in: manifest)
+        let isListed = manifest.sets.contains { $0.pattern.utf8.elementsEqual(name.utf8) }
+        guard !shards.isEmpty || !indexes.isEmpty || isListed else { return }
+        guard overwrite else {
+            let first = shards.first.map { pattern.directory + $0 } ?? manifestPath
+            throw HeadraceError(
+                .exists,
+                "the output exists (\(shards.count) shards of this pattern, \(indexes.count) indexes); remove "
+                    + "it, choose another name, or ask for it to be replaced (--overwrite)",
+                at: .init(shard: first))
+        }
+        // The manifest first: from here on nobody may take the shards for a whole set.
+        manifest.sets.removeAll { $0.pattern.utf8.elementsEqual(name.utf8) }
+        if isListed { try write(manifest) }
+        for index in indexes { try remove("\(sidecars)/\(index)") }
+        for shard in shards { try remove(pattern.directory + shard) }
+    }
+
+    /// Enters a finished set into the manifest, beside the other sets of the folder.
+    func publish(_ set: Manifest.ShardSet) throws(HeadraceError) {
+        let lock = try FolderLock(sidecars)
+        defer { lock.release() }
+        var manifest = try readManifest()
+        manifest.replace(set)
+        try write(manifest)
+    }
+
+    /// The pattern without the folder, as the manifest knows it; throws when another set has shards of such names.
+    private func setName(in manifest: Manifest) throws(HeadraceError) -> String {
+        let name = pattern.nameInManifest
+        for set in manifest.sets where !set.pattern.utf8.elementsEqual(name.utf8) {
+            guard let shard = set.shards.first(where: { pattern.matches($0.name) }) else { continue }
+            throw HeadraceError(
+                .exists, "the shard belongs to the set '\(set.pattern)' of this folder; choose another name",
+                at: .init(shard: pattern.directory + shard.name))
+        }
+        return name
+    }
+
+    private func readManifest() throws(HeadraceError) -> Manifest {
+        do throws(HeadraceError) {
+            return try Manifest.read(manifestPath)
+        } catch  where error.code == .notFound {
+            return Manifest(sets: [])
+        } catch {
+            throw error
+        }
+    }
+
+    private func write(_ manifest: Manifest) throws(HeadraceError) {
+        let file = try AtomicFile(manifestPath, replacing: true)
+        let bytes = manifest.encoded()
+        let result: Result<Void, HeadraceError> = unsafe bytes.withUnsafeBytes { bytes in
+            do throws(HeadraceError) {
+                return .success(try unsafe file.append(bytes))
+            } catch {
+                return .failure(error)
+            }
+        }
+        try result.get()
+        try file.commit()
+    }
+
+    /// Makes the folder, those above it, and the one for indexes and manifest.
+    private func makeDirectories() throws(HeadraceError) {
+        var end = sidecars.utf8.startIndex
+        while true {
+            let rest = sidecars.utf8[end...]
+            let slash = rest.dropFirst().firstIndex(of: UInt8(ascii: "/")) ?? sidecars.utf8.endIndex
+            let part = String(sidecars[..<slash])
+            if unsafe mkdir(part, 0o777) != 0, errno != EEXIST {
+                // What is there already may stand on a file system that refuses the attempt first (EROFS, EACCES).
+                let number = errno
+                var status = stat()
+                guard unsafe stat(part, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+                    throw HeadraceError(
+                        .io, "the output's directory cannot be made", at: .init(shard: part),
+                        cause: errorDescription(number))
+                }
+            }
+            if slash == sidecars.utf8.endIndex { return }
+            end = slash
+        }
+    }
+
+    private func remove(_ path: String) throws(HeadraceError) {
+        guard unsafe unlink(path) == 0 || errno == ENOENT else {
+            throw HeadraceError(
+                .io, "the old file cannot be removed", at: .init(shard: path), cause: errorDescription(errno))
+        }
+    }
+
+    /// What is in a directory; nothing when it is not there.
+    private func names(in directory: String) throws(HeadraceError) -> [String] {
+        do throws(HeadraceError) {
+            return try directoryNames(directory)
+        } catch {
+            if error.code == .notFound { return [] }
+            throw error
+        }
+    }
+}
+
+extension OutputPattern {
+    /// The pattern as it was written, without the folder.
+    var nameInManifest: String {
+        func escaped(_ part: String) -> String {
+            part.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+        }
+        guard let width else { return escaped(prefix) }
+        return escaped(prefix) + (width == 1 ? "%d" : "%0\(width)d") + escaped(suffix)
+    }
+}
+
+/// Keeps two runs from changing one manifest at the same time; ends with the process whatever happens to it.
+private struct FolderLock {
+    private let descriptor: Int32
+
+    init(_ directory: String) throws(HeadraceError) {
+        descriptor = unsafe open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw HeadraceError(
+                .io, "the directory cannot be opened", at: .init(shard: directory),
+                cause: errorDescription(errno))
+        }
+        while flock(descriptor, LOCK_EX) != 0 {
+            if errno == EINTR { continue }
+            // A file system without locks: go on as if alone.
+            if errno == ENOLCK || errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS { return }
+            let number = errno
+            close(descriptor)
+            throw HeadraceError(
+                .io, "the directory cannot be locked", at: .init(shard: directory),
+                cause: errorDescription(number))
+        }
+    }
+
+    func release() { close(descriptor) }
+}

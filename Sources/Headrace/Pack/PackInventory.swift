@@ -1,0 +1,208 @@
+public import HeadraceCore
+internal import HeadraceFormats
+
+/// Why a source leaves something of what it found out of the shards. Nothing is left out uncounted.
+public enum IgnoredReason: String, Sendable, CaseIterable {
+    /// A name that begins with a dot: readers skip such members.
+    case dotfile
+    /// A name without an extension: it would be no field of any sample.
+    case noExtension
+    /// A directory that was entered already on the way down.
+    case symlinkLoop
+    /// A pipe, socket or device.
+    case notRegular
+    /// A file beside IDX files that is none itself.
+    case noIDX
+}
+
+/// All samples to be packed: keys, fields and sizes, gathered from the sources before anything is written.
+public struct PackInventory: Sendable {
+    /// Names told in one error, and examples kept of what was ignored.
+    static let namesInMessages = 5
+
+    struct Sample: Sendable {
+        var key: String
+        var firstField: Int
+        var fieldCount: Int
+    }
+
+    struct Field: Sendable {
+        /// Index in ``fieldNames``.
+        var name: Int
+        var payload: PackPayload
+    }
+
+    private(set) var samples: [Sample] = []
+    private(set) var fields: [Field] = []
+    private(set) var fieldNames: [String] = []
+    private(set) var ignored: [IgnoredReason: Int] = [:]
+    private(set) var ignoredExamples: [IgnoredReason: [String]] = [:]
+    private var fieldIndex: [ByteName: Int] = [:]
+    private var problems: [HeadraceError] = []
+    private var problemCount = 0
+    private let limits = FormatLimits()
+
+    init() {}
+
+    /// Adds one sample; the order of its fields does not matter.
+    ///
+    /// A sample that cannot be written so that every reader gets it back as it is becomes a problem, which
+    /// ``Packer`` raises before it writes anything.
+    public mutating func add(key: String, fields: [(name: String, payload: PackPayload)]) {
+        guard !fields.isEmpty else { return refuse(.badName, "the sample has no field", key: key) }
+        if fields.count > limits.fieldsPerSample {
+            return refuse(
+                .limitExceeded,
+                "the sample has \(fields.count) fields, readers accept \(limits.fieldsPerSample)",
+                key: key)
+        }
+        let first = self.fields.count
+        for (name, payload) in fields {
+            if let problem = Self.problem(key: key, field: name, byteCount: payload.byteCount, limits) {
+                self.fields.removeSubrange(first...)
+                return refuse(problem.code, problem.message, key: key, field: name)
+            }
+            self.fields.append(Field(name: intern(name), payload: payload))
+        }
+        if self.fields.count - first > 1 {
+            let names = fieldNames
+            self.fields[first...].sort { names[$0.name].utf8.lexicographicallyPrecedes(names[$1.name].utf8) }
+            for index in first + 1..<self.fields.count
+            where self.fields[index - 1].name == self.fields[index].name {
+                let name = fieldNames[self.fields[index].name]
+                self.fields.removeSubrange(first...)
+                return refuse(
+                    .duplicateField, "two files make the same field: names are compared in lower case",
+                    key: key,
+                    field: name)
+            }
+        }
+        samples.append(Sample(key: key, firstField: first, fieldCount: self.fields.count - first))
+    }
+
+    /// Counts something that the source found and leaves out.
+    public mutating func ignore(_ reason: IgnoredReason, path: String) {
+        ignored[reason, default: 0] += 1
+        if ignoredExamples[reason, default: []].count < Self.namesInMessages {
+            ignoredExamples[reason, default: []].append(path)
+        }
+    }
+
+    /// Reports something that cannot be packed and must not be left out either.
+    public mutating func refuse(
+        _ code: HeadraceError.Code, _ message: String, path: String? = nil, key: String? = nil,
+        field: String? = nil
+    ) {
+        problemCount += 1
+        guard problems.count < Self.namesInMessages else { return }
+        problems.append(HeadraceError(code, message, at: .init(shard: path, key: key, field: field)))
+    }
+
+    /// Throws the first problem, with the others named in it.
+    func check() throws(HeadraceError) {
+        guard var error = problems.first else { return }
+        if problemCount > 1 {
+            let others = problems.dropFirst().map(\.description).joined(separator: "; ")
+            error.message += " (and \(problemCount - 1) more: \(others)"
+            error.message += problemCount > problems.count ? "; ...)" : ")"
+        }
+        throw error
+    }
+
+    /// Refuses keys that occur twice, whichever sources they come from.
+    mutating func refuseDuplicateKeys() {
+        func precedes(_ a: Int, _ b: Int) -> Bool {
+            samples[a].key.utf8.lexicographicallyPrecedes(samples[b].key.utf8)
+        }
+        var order = Array(samples.indices)
+        // One directory, or one file after the other, comes sorted already: no need to sort ten million keys.
+        guard !zip(order, order.dropFirst()).allSatisfy({ precedes($0, $1) }) else { return }
+        order.sort(by: precedes)
+        for (a, b) in zip(order, order.dropFirst()) where !precedes(a, b) {
+            refuse(
+                .duplicateKey, "two samples have this key; give each source names of its own",
+                key: samples[a].key)
+        }
+    }
+
+    /// Gives each sample the field `cls`: the rank of its top directory. Returns the directories in that order.
+    mutating func addClasses() -> [String] {
+        func top(_ sample: Sample) -> Substring? {
+            guard let slash = sample.key.utf8.firstIndex(of: UInt8(ascii: "/")) else { return nil }
+            return sample.key[..<slash]
+        }
+        var classes: [ByteName: Int] = [:]
+        for sample in samples {
+            if let name = top(sample) { classes[ByteName(text: String(name))] = 0 }
+        }
+        let names = classes.keys.map(\.text).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        for (rank, name) in names.enumerated() { classes[ByteName(text: name)] = rank }
+        let old = (samples, fields)
+        samples.removeAll(keepingCapacity: true)
+        fields = []
+        fields.reserveCapacity(old.1.count + old.0.count)
+        for sample in old.0 {
+            guard let name = top(sample), let rank = classes[ByteName(text: String(name))] else {
+                refuse(.badName, "the sample lies in no directory that could be its class", key: sample.key)
+                continue
+            }
+            let own = old.1[sample.firstField..<sample.firstField + sample.fieldCount]
+            var all = own.map { (name: fieldNames[$0.name], payload: $0.payload) }
+            all.append((name: "cls", payload: .bytes(Array(String(rank).utf8))))
+            add(key: sample.key, fields: all)
+        }
+        return names
+    }
+
+    private mutating func intern(_ name: String) -> Int {
+        let key = ByteName(text: name)
+        if let index = fieldIndex[key] { return index }
+        fieldIndex[key] = fieldNames.count
+        fieldNames.append(name)
+        return fieldNames.count - 1
+    }
+
+    /// Why member `key`.`field` would not come back as field `field` of sample `key`; nil when it would.
+    private static func problem(
+        key: String, field: String, byteCount: Int, _ limits: FormatLimits
+    ) -> (code: HeadraceError.Code, message: String)? {
+        let nameByteCount = key.utf8.count + 1 + field.utf8.count
+        if nameByteCount > limits.nameBytes {
+            return (.limitExceeded, "the name has \(nameByteCount) bytes, readers accept \(limits.nameBytes)")
+        }
+        if byteCount > limits.memberBytes {
+            return (.limitExceeded, "the field has \(byteCount) bytes, readers accept \(limits.memberBytes)")
+        }
+        if key.utf8.contains(0) || field.utf8.contains(0) { return (.badName, "the name has a zero byte") }
+        if field.isEmpty { return (.badName, "the name ends in a dot: a field needs a name") }
+        if field.utf8.contains(UInt8(ascii: "/")) { return (.badName, "a field's name cannot have a '/'") }
+        if unsafe WebDatasetName.isReserved(field.utf8Span.span.bytes) {
+            return (.badName, "readers keep the field name '\(field)' for themselves")
+        }
+        if !WebDatasetName.lowercased(Array(field.utf8)).elementsEqual(field.utf8) {
+            return (.badName, "readers turn field names to lower case")
+        }
+        let name = "\(key).\(field)"
+        switch unsafe WebDatasetName(name.utf8Span.span.bytes) {
+        case .field(let keyLength) where keyLength == key.utf8.count: return nil
+        case .field:
+            return (.badName, "the key has a dot: readers end the key at the first dot of the file's name")
+        case .meta:
+            return (.badName, "readers skip names of the form __name__, so the file would be lost; rename it")
+        case .hidden, .unmatched: return (.badName, "the key ends in no name that readers would take for one")
+        }
+    }
+}
+
+/// A name that is compared byte by byte: Swift's strings hold composed and decomposed letters for equal, while
+/// file systems and tar members do not.
+struct ByteName: Hashable {
+    let text: String
+
+    static func == (a: ByteName, b: ByteName) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+}

@@ -1,0 +1,76 @@
+/// How far a ``Packer`` has come. Reported after every frame that was written.
+public struct PackProgress: Sendable, Equatable {
+    /// Samples whose bytes are written.
+    public internal(set) var sampleCount = 0
+    /// Uncompressed bytes that are written, headers and padding included.
+    public internal(set) var byteCount = 0
+    /// Bytes written to storage.
+    public internal(set) var writtenByteCount = 0
+    /// Shards that are on disk under their names.
+    public internal(set) var shardCount = 0
+    /// What ``sampleCount`` will end at.
+    public internal(set) var totalSampleCount = 0
+    /// What ``byteCount`` will end at.
+    public internal(set) var totalByteCount = 0
+    /// What ``shardCount`` will end at.
+    public internal(set) var totalShardCount = 0
+}
+
+/// What a ``Packer`` is going to write, as far as names and sizes tell.
+public struct PackSummary: Sendable, Equatable {
+    /// Words that read the shards: `data/train-{000000..000012}.tar.zst`.
+    public var readPattern: String
+    /// `tar` or `tfrecord`.
+    public var format: PackFormat
+    /// What the shards are compressed with.
+    public var codec: PackCodec
+    /// Shards to be written.
+    public var shardCount: Int
+    /// Samples in them.
+    public var sampleCount: Int
+    /// Bytes of all payloads.
+    public var payloadByteCount: Int
+    /// Bytes of the uncompressed shards.
+    public var uncompressedByteCount: Int
+    /// Names of the fields, sorted bytewise.
+    public var fields: [String]
+    /// What the values of `cls` stand for, where they are made from directories.
+    public var classes: [String]?
+    /// What the sources found and leave out, by reason.
+    public var ignored: [IgnoredReason: Int]
+    /// Some of the paths behind ``ignored``.
+    public var ignoredExamples: [IgnoredReason: [String]]
+    /// Temporary files that an interrupted run left in the output's folder; harmless, and free to be removed when
+    /// no other run is at work there.
+    public var leftovers: [String]
+}
+
+/// One shard that was written.
+public struct PackedShard: Sendable, Equatable {
+    /// Name in the output's folder.
+    public var name: String
+    /// Samples in it.
+    public var sampleCount: Int
+    /// Size of the file.
+    public var byteCount: Int
+    /// Size of its uncompressed bytes.
+    public var uncompressedByteCount: Int
+    /// SHA-256 of the file in hexadecimal digits.
+    public var sha256: String
+}
+
+/// What a ``Packer`` has written.
+public struct PackResult: Sendable, Equatable {
+    /// What was planned, and came about.
+    public var summary: PackSummary
+    /// The shards, in order.
+    public var shards: [PackedShard]
+    /// Path of the manifest.
+    public var manifestPath: String
+
+    /// Size of all shards.
+    public var byteCount: Int { shards.reduce(0) { $0 + $1.byteCount } }
+
+    /// Uncompressed bytes for each byte written.
+    public var ratio: Double { Double(summary.uncompressedByteCount) / Double(max(1, byteCount)) }
+}

@@ -1,0 +1,123 @@
+internal import Glibc
+public import HeadraceCore
+internal import HeadraceFormats
+
+/// Packs samples into shards.
+///
+/// ```swift
+/// var options = PackOptions(output: "data/train-%06d.tar.zst")
+/// options.classFromDirectory = true
+/// let result = try Packer([DirectorySource("images")], options: options).run()
+/// print(result.summary.readPattern)
+/// ```
+///
+/// Everything is listed and checked before the first byte is written: bad names, duplicates and existing outputs
+/// leave nothing behind. A shard appears under its name only when it is whole and on disk, the manifest only when
+/// all shards are. The same sources and options make the same bytes, with any number of workers.
+public final class Packer: @unchecked Sendable {
+    // Sendable: `lock` guards the engine; the rest never changes.
+    private let sources: [any PackSource]
+    private let settings: PackSettings
+    private let lock = Lock()
+    private var engine: PackEngine?
+    private var isCancelled = false
+
+    /// Throws `usage` when the options contradict each other.
+    public init(_ sources: [any PackSource], options: PackOptions) throws(HeadraceError) {
+        guard !sources.isEmpty else { throw HeadraceError(.usage, "there is no source to pack") }
+        self.sources = sources
+        settings = try PackSettings(options)
+    }
+
+    /// Lists the sources and says what would be written; writes nothing.
+    public func plan() throws(HeadraceError) -> PackSummary { try summary(of: try makePlan()) }
+
+    /// Packs. `report` is called from other threads after every frame, one call at a time; it should be quick, and
+    /// may call ``cancel()``.
+    public func run(
+        report: (@Sendable (PackProgress) -> Void)? = nil
+    ) throws(HeadraceError) -> PackResult {
+        let plan = try makePlan()
+        let summary = try summary(of: plan)
+        let folder = OutputFolder(settings.pattern)
+        try folder.prepare(overwrite: settings.overwrite)
+        let engine = PackEngine(plan, report: report)
+        lock.lock()
+        self.engine = engine
+        if isCancelled { engine.cancel() }
+        lock.unlock()
+        let shards = try engine.run()
+        let set = Manifest.ShardSet(
+            pattern: settings.pattern.nameInManifest, format: settings.format, codec: settings.codec,
+            level: settings.codec == .zstd ? settings.level : nil,
+            frameByteCount: settings.codec == .zstd ? settings.frameByteCount : nil, fields: summary.fields,
+            classes: plan.classes,
+            libraries: settings.codec == .zstd ? ["zstd": ZstdFrameWriter.libraryVersion] : [:],
+            shards: shards)
+        try folder.publish(set)
+        return PackResult(
+            summary: summary,
+            shards: shards.map {
+                PackedShard(
+                    name: $0.name, sampleCount: $0.sampleCount, byteCount: $0.byteCount,
+                    uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256)
+            }, manifestPath: folder.manifestPath)
+    }
+
+    /// Makes ``run(report:)`` end soon with the error `cancelled`. Shards that are finished stay, unfinished ones are
+    /// removed, and there is no manifest. May be called from any thread.
+    public func cancel() {
+        lock.lock()
+        isCancelled = true
+        engine?.cancel()
+        lock.unlock()
+    }
+
+    private func makePlan() throws(HeadraceError) -> PackPlan {
+        var inventory = PackInventory()
+        for source in sources { try source.addSamples(to: &inventory) }
+        try inventory.check()
+        let classes = settings.classFromDirectory ? inventory.addClasses() : nil
+        inventory.refuseDuplicateKeys()
+        try inventory.check()
+        try refuseOwnShards(inventory)
+        return try PackPlan(inventory, classes: classes, settings: settings)
+    }
+
+    /// Earlier shards of this very pattern among the files to be packed are a slip: they would be packed into
+    /// themselves, or removed before they are read.
+    private func refuseOwnShards(_ inventory: PackInventory) throws(HeadraceError) {
+        let folder = settings.pattern.directory.isEmpty ? "." : settings.pattern.directory
+        guard let real = Self.realPath(folder) else { return }
+        for field in inventory.fields {
+            guard case .file(let path, _, _) = field.payload,
+                let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")),
+                settings.pattern.matches(String(path[path.utf8.index(after: slash)...])),
+                let parent = Self.realPath(String(path[..<slash])), parent.utf8.elementsEqual(real.utf8)
+            else { continue }
+            throw HeadraceError(
+                .usage,
+                "an earlier shard of the output lies among the files to be packed; write to another folder",
+                at: .init(shard: path))
+        }
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let real = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(real) }
+        return unsafe String(cString: real)
+    }
+
+    private func summary(of plan: PackPlan) throws(HeadraceError) -> PackSummary {
+        PackSummary(
+            readPattern: settings.pattern.readPattern(count: plan.shards.count),
+            format: settings.format == .tar ? .tar : .tfrecord,
+            codec: settings.codec == .zstd ? .zstd : .none,
+            shardCount: plan.shards.count, sampleCount: plan.inventory.samples.count,
+            payloadByteCount: plan.payloadByteCount,
+            uncompressedByteCount: plan.shards.reduce(0) { $0 + $1.byteCount },
+            fields: plan.fieldNames(of: 0..<plan.inventory.samples.count), classes: plan.classes,
+            ignored: plan.inventory.ignored, ignoredExamples: plan.inventory.ignoredExamples,
+            leftovers: try OutputFolder(settings.pattern).leftovers())
+    }
+}

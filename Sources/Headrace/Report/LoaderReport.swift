@@ -1,0 +1,119 @@
+public import HeadraceCore
+
+/// What a loader has done so far: throughput, where its time went, and where every sample and byte is.
+///
+/// Times are in seconds, sizes in bytes. Samples found = delivered + skipped + dropped + in flight; the last is
+/// zero once the loader has come to its end.
+public struct LoaderReport: Sendable {
+    /// Samples delivered, repeats in later epochs included.
+    public var samples = 0
+    /// Batches delivered.
+    public var batches = 0
+    /// Payload bytes delivered, undecoded.
+    public var payloadBytes = 0
+    /// Bytes of shards read from the storage.
+    public var readBytes = 0
+    /// Of these, bytes that came from a block device; the rest was in the page cache. By the kernel's count for the
+    /// whole process.
+    public var deviceBytes = 0
+    /// Time to open the loader.
+    public var openSeconds = 0.0
+    /// From opening to the first batch.
+    public var firstBatchSeconds = 0.0
+    /// From the first read to the last batch.
+    public var wallSeconds = 0.0
+    /// CPU time of the process since opening.
+    public var cpuSeconds = 0.0
+    /// The most memory of the budget that was resident at once.
+    public var peakBytes = 0
+    /// The memory budget.
+    public var budgetBytes = 0
+    /// Time of each room, summed over threads.
+    public var rooms: [(room: Room, times: RoomTimes)] = []
+    /// Share of the wall time that the consumer waited for batches.
+    public var waitShare = 0.0
+    /// Defective samples left out.
+    public var skipped = 0
+    /// Samples left out at the end of epochs.
+    public var dropped = 0
+    /// The first defects that were skipped.
+    public var defects: [HeadraceError] = []
+    /// Members and bytes that the formats' rules pass over, by reason.
+    public var ignored: [String: Int] = [:]
+    /// Uncompressed bytes parsed, ignored and lost.
+    public var bytesParsed = 0
+    /// Uncompressed bytes passed over by a rule of the format.
+    public var bytesIgnored = 0
+    /// Uncompressed bytes that no sample carries because of a defect.
+    public var bytesLost = 0
+    /// Samples found by the formats.
+    public var found = 0
+    /// Order-sensitive digest of everything delivered; nil unless asked for.
+    public var digest: String?
+    /// Digest of the set of samples delivered, whatever their order; nil unless asked for.
+    public var setDigest: String?
+    /// How files are read, and why so.
+    public var engine = ""
+    /// Decode workers.
+    public var workers = 0
+    /// Lanes.
+    public var lanes = 0
+    /// Whether the page cache was bypassed.
+    public var isDirect = false
+    /// What the user should know of how the data set was understood.
+    public var notes: [String] = []
+}
+
+extension Loader {
+    /// What has been done so far.
+    public func report() -> LoaderReport { engine.report(opening) }
+}
+
+extension Engine {
+    func report(_ opening: LoaderOpening) -> LoaderReport {
+        let io = ProcessIO.now()
+        var report = LoaderReport()
+        report.openSeconds = seconds(opening.openNanoseconds)
+        report.cpuSeconds = seconds(Clock.processCPU() - opening.cpuAtOpen)
+        report.deviceBytes = max(0, io.deviceBytes - opening.ioAtOpen.deviceBytes)
+        report.peakBytes = arena.pool.peakBytes
+        report.budgetBytes = opening.budget
+        report.engine = opening.engineReason
+        report.workers = opening.workers
+        report.lanes = opening.lanes
+        report.isDirect = opening.isDirect
+        report.notes = opening.notes
+        lock.withLock {
+            addDelivery(to: &report)
+            let started = tally.firstReadAt
+            report.readBytes = tally.fetchedBytes
+            report.firstBatchSeconds =
+                tally.firstBatchAt == 0 ? 0 : seconds(tally.firstBatchAt - opening.openedAt)
+            report.wallSeconds = started == 0 ? 0 : seconds(max(0, tally.lastBatchAt - started))
+            report.rooms = Room.allCases.map { ($0, clock[$0]) }
+            if report.wallSeconds > 0 {
+                report.waitShare = min(1, seconds(delivery.waitNanoseconds) / report.wallSeconds)
+            }
+            report.dropped = tally.droppedSamples
+            report.ignored = tally.account.ignored
+            report.bytesParsed = tally.account.bytesParsed
+            report.bytesIgnored = tally.account.bytesIgnored
+            report.bytesLost = tally.account.bytesLost
+            report.found = tally.account.samples
+        }
+        return report
+    }
+
+    private func addDelivery(to report: inout LoaderReport) {
+        report.samples = delivery.samples
+        report.batches = delivery.batches
+        report.payloadBytes = delivery.payloadBytes
+        report.skipped = delivery.skipped
+        report.defects = delivery.defects
+        guard options.digest else { return }
+        report.digest = delivery.digest.hexadecimal
+        report.setDigest = delivery.setDigest.hexadecimal
+    }
+
+    private func seconds(_ nanoseconds: Int) -> Double { Double(nanoseconds) / 1e9 }
+}
