@@ -22,7 +22,10 @@ import Testing
     }
 
     @Test func namesThatWouldNotComeBackAreRefused() throws {
-        for name in ["__meta__/a.json", "__a.b__", "x.", "x.__key__", "x.__URL__", "d/y.__url__"] {
+        for name in [
+            "__meta__/a.json", "__a.b__", "x.", "x.__key__", "x.__URL__", "d/y.__url__", "n\nl/x.d/a.txt",
+            "x.n\nl/a.txt",
+        ] {
             let tree = try PackTree()
             try tree.put("good.txt", "fine")
             try tree.put(name, "bad")
@@ -155,7 +158,8 @@ import Testing
         try tree.put("a.txt", "secret")
         chmod("\(tree.source)/a.txt", 0)
         chmod(tree.root, 0o777)
-        await #expect(processExitsWith: .success) { [source = tree.source as String, output = tree.output as String] in
+        await #expect(processExitsWith: .success) {
+            [source = tree.source as String, output = tree.output as String] in
             // Root reads everything: go on as nobody.
             if getuid() == 0 { #expect(setuid(65534) == 0) }
             let error = #expect(throws: HeadraceError.self) {
@@ -170,7 +174,8 @@ import Testing
     @Test func aFullDiskLeavesNothingHalfWritten() async throws {
         let tree = try PackTree()
         try tree.fillAtRandom(seed: 5, samples: 40, largest: 100_000)
-        await #expect(processExitsWith: .success) { [source = tree.source as String, output = tree.output as String] in
+        await #expect(processExitsWith: .success) {
+            [source = tree.source as String, output = tree.output as String] in
             // A limit on file sizes is the full disk that needs no privileges: a write that comes back short.
             signal(SIGXFSZ, SIG_IGN)
             var limit = rlimit(rlim_cur: 300_000, rlim_max: 300_000)
@@ -217,7 +222,10 @@ import Testing
         options.workers = 2
         let whole = try tree.pack(options)
         await #expect(processExitsWith: .signal(SIGKILL)) {
-            [source = tree.source as String, output = tree.output as String, microseconds = microseconds as Int] in
+            [
+                source = tree.source as String, output = tree.output as String,
+                microseconds = microseconds as Int
+            ] in
             var options = PackOptions(output: "\(output)/x-%02d.tar.zst")
             options.shardLimit = .samples(10)
             options.frameByteCount = 16 << 10

@@ -41,6 +41,8 @@ final class PackTree {
         for number in 0..<samples {
             var path = ""
             for _ in 0..<below(4) { path += parts[below(parts.count)] + "/" }
+            // Names that webdataset would lose are refused, and have a test of their own.
+            if path.contains("\n") { path = path.replacingOccurrences(of: ".", with: "_") }
             let stem = parts[below(parts.count)].replacingOccurrences(of: ".", with: "_")
             path += "\(stem)\(number)"
             var chosen = fields
@@ -113,15 +115,18 @@ enum PackOracle {
         return (process.terminationStatus, try String(contentsOfFile: path, encoding: .utf8))
     }
 
+    private static let modules = ["numpy", "webdataset"].filter {
+        (try? run(["python3", "-c", "import \($0)"]))??.status == 0
+    }
+
+    static func hasModule(_ name: String) -> Bool { modules.contains(name) }
+
     static func python(
         _ script: String, _ arguments: [String], needing modules: [String] = [], test: String = #function
     ) throws -> [String]? {
-        for module in modules {
-            guard let found = try run(["python3", "-c", "import \(module)"], test: test) else { return nil }
-            if found.status != 0 {
-                print("SKIPPED: \(test): Python's module \(module) is not installed")
-                return nil
-            }
+        for module in modules where !hasModule(module) {
+            print("SKIPPED: \(test): Python's module \(module) is not installed")
+            return nil
         }
         guard let outcome = try run(["python3", "-c", script] + arguments, test: test) else { return nil }
         try #require(outcome.status == 0, "\(outcome.output)")

@@ -182,6 +182,11 @@ public struct PackInventory: Sendable {
         if !WebDatasetName.lowercased(Array(field.utf8)).elementsEqual(field.utf8) {
             return (.badName, "readers turn field names to lower case")
         }
+        if isLostAtNewline(key) {
+            return (
+                .badName, "webdataset skips names with a dot in a directory behind a line break; rename it"
+            )
+        }
         let name = "\(key).\(field)"
         switch unsafe WebDatasetName(name.utf8Span.span.bytes) {
         case .field(let keyLength) where keyLength == key.utf8.count: return nil
@@ -192,6 +197,14 @@ public struct PackInventory: Sendable {
         case .hidden, .unmatched: return (.badName, "the key ends in no name that readers would take for one")
         }
     }
+}
+
+/// webdataset's rule for keys is a regular expression whose `.*/` stops at a line break: whatever directories follow
+/// must do without dots, or the member is skipped without a word.
+private func isLostAtNewline(_ key: String) -> Bool {
+    guard let newline = key.utf8.firstIndex(of: UInt8(ascii: "\n")) else { return false }
+    let start = key.utf8[..<newline].lastIndex(of: UInt8(ascii: "/")) ?? key.utf8.startIndex
+    return key.utf8[start...].contains(UInt8(ascii: "."))
 }
 
 /// A name that is compared byte by byte: Swift's strings hold composed and decomposed letters for equal, while
