@@ -1,5 +1,5 @@
 /// How WebDataset reads a member's name: a key and a field, or a reason to pass the member over.
-enum WebDatasetName {
+package enum WebDatasetName {
     /// The key is the first `keyLength` bytes; the field's name is all that follows the dot after it.
     case field(keyLength: Int)
     /// First path component `__name__`: facts about the shard, no sample.
@@ -11,7 +11,7 @@ enum WebDatasetName {
 
     /// Key = directory and base name up to the base name's first dot.
     @inline(__always)
-    init(_ name: RawSpan) {
+    package init(_ name: RawSpan) {
         let length = name.byteCount
         if length >= 4, name.byte(0) == UInt8(ascii: "_"), name.byte(1) == UInt8(ascii: "_"),
             Self.isMeta(name)
@@ -37,7 +37,7 @@ enum WebDatasetName {
     }
 
     /// The field name as samples carry it: lower case, as WebDataset does (keys keep theirs).
-    static func lowercased(_ name: [UInt8]) -> [UInt8] {
+    package static func lowercased(_ name: [UInt8]) -> [UInt8] {
         if name.allSatisfy({ $0 < 0x80 }) {
             return name.map { $0 >= 0x41 && $0 <= 0x5A ? $0 + 0x20 : $0 }
         }
@@ -47,7 +47,7 @@ enum WebDatasetName {
     }
 
     /// Names that a sample uses for itself; WebDataset refuses a member that would overwrite them.
-    static func isReserved(_ field: RawSpan) -> Bool {
+    package static func isReserved(_ field: RawSpan) -> Bool {
         isEqual(field, "__key__") || isEqual(field, "__url__")
     }
 

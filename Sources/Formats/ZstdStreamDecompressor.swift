@@ -52,7 +52,7 @@ package import HeadraceCore
                 producedBeforeError = produced
                 throw failure!
             }
-            note(taken, result, unsafe UnsafeRawBufferPointer(rebasing: input[consumed..<consumed + taken]))
+            unsafe note(taken, result, UnsafeRawBufferPointer(rebasing: input[consumed..<consumed + taken]))
             consumed += taken
             produced += made
             account.add(consumed: taken, produced: made)

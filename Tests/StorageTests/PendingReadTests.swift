@@ -97,6 +97,7 @@ import Testing
 }
 
 extension HeadraceError: Equatable {
+    /// As far as a reader of the message can tell.
     public static func == (first: HeadraceError, second: HeadraceError) -> Bool {
         first.description == second.description
     }

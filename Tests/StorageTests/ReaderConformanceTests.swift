@@ -28,15 +28,14 @@ import Testing
             }
             let results = reader.readAll(requests)
             for (slot, request) in requests.enumerated() {
-                let expected = content[
-                    min(request.offset, content.count)..<min(request.offset + request.length, content.count)]
+                let expected =
+                    min(request.offset, content.count)..<min(request.offset + request.length, content.count)
                 #expect(results[UInt64(slot)]?.count == expected.count)
                 let start = slot * room
-                #expect(memory.bytes(start..<start + expected.count) == Array(expected))
+                #expect(equal(memory.base + start, content, expected))
                 if setup.direct == .off {
                     // Nothing is written beyond what was asked for.
-                    let rest = memory.bytes(start + expected.count..<start + room)
-                    #expect(rest.allSatisfy { $0 == 0xA5 })
+                    #expect(memory.isFilled(start + expected.count..<start + room, 0xA5))
                 }
             }
         }
@@ -156,8 +155,7 @@ import Testing
                 // Pages cut off during the read may read as zeros; the identity check is what tells.
                 if slot < 32 {
                     #expect(
-                        memory.bytes(slot * piece..<(slot + 1) * piece)
-                            == Array(content[slot * piece..<(slot + 1) * piece]))
+                        equal(memory.base + slot * piece, content, slot * piece..<(slot + 1) * piece))
                 }
             case .failure(let error):
                 #expect(error.code == .fileChanged)
@@ -224,7 +222,7 @@ import Testing
         #expect(reader.inFlight == 0)
         #expect(Set(completions.map(\.ticket)) == Set(requests.map(\.ticket)))
         #expect(completions.count == 256)
-        #expect(memory.bytes(0..<1 << 20) == content)
+        #expect(equal(memory.base, content, 0..<1 << 20))
         reader.wait(minimum: 1, into: &completions)
         #expect(completions.count == 256)
         reader.close()
@@ -303,7 +301,7 @@ import Testing
             #expect(reader.inFlight == 0)
             memory.fill(0x5A)
             usleep(10_000)
-            #expect(memory.bytes(0..<memory.count).allSatisfy { $0 == 0x5A })
+            #expect(memory.isFilled(0..<memory.count, 0x5A))
             reader.close()
         }
     }

@@ -34,9 +34,7 @@ import Testing
             for (number, slab) in slabs.enumerated() {
                 #expect(results[UInt64(number)]?.count == Self.slabBytes)
                 let start = number * Self.slabBytes
-                #expect(
-                    Array(UnsafeRawBufferPointer(start: slab.base, count: Self.slabBytes))
-                        == Array(content[start..<start + Self.slabBytes]))
+                #expect(equal(slab.base, content, start..<start + Self.slabBytes))
                 slab.base.initializeMemory(as: UInt8.self, repeating: 0, count: Self.slabBytes)
                 pool.give(slab)
             }
@@ -67,9 +65,7 @@ import Testing
                     destination: slab.base, slab: slab)
                 #expect(reader.read(request)?.count == Self.slabBytes)
                 let start = piece * Self.slabBytes
-                #expect(
-                    Array(UnsafeRawBufferPointer(start: slab.base, count: Self.slabBytes))
-                        == Array(content[start..<start + Self.slabBytes]))
+                #expect(equal(slab.base, content, start..<start + Self.slabBytes))
             }
             pool.give(slab)
             // Takes the whole budget, so that the slab's pages go back to the kernel.
@@ -99,9 +95,7 @@ import Testing
                     })
                 for (number, slab) in slabs.enumerated() {
                     let start = number * Self.slabBytes
-                    #expect(
-                        Array(UnsafeRawBufferPointer(start: slab.base, count: Self.slabBytes))
-                            == Array(content[start..<start + Self.slabBytes]))
+                    #expect(equal(slab.base, content, start..<start + Self.slabBytes))
                     slab.base.initializeMemory(as: UInt8.self, repeating: 0, count: Self.slabBytes)
                 }
             }
@@ -153,9 +147,7 @@ import Testing
                     })
                 for (number, slab) in slabs.enumerated() {
                     #expect(results[UInt64(number)]?.count == 1 << 20)
-                    #expect(
-                        Array(UnsafeRawBufferPointer(start: slab.base, count: 1 << 20))
-                            == Array(content[number << 20..<(number + 1) << 20]))
+                    #expect(equal(slab.base, content, number << 20..<(number + 1) << 20))
                 }
             }
             #expect(reader.registeredCounts.slabs == 0)

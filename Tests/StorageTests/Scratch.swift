@@ -40,15 +40,29 @@ struct Generator: RandomNumberGenerator {
     }
 }
 
+/// Bytes of which no two blocks are equal. Debug builds are slow at loops, so a random block is repeated, and the
+/// start of each repetition is random anew.
 func randomBytes(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
     var generator = Generator(state: seed)
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(count + 8)
-    while bytes.count < count {
-        withUnsafeBytes(of: generator.next()) { bytes.append(contentsOf: $0) }
+    let block = (0..<512).map { _ in generator.next() }
+    return [UInt8](unsafeUninitializedCapacity: count + 4096) { buffer, initialized in
+        var offset = 0
+        while offset < count {
+            let place = buffer.baseAddress! + offset
+            _ = block.withUnsafeBytes { memcpy(place, $0.baseAddress!, 4096) }
+            for word in 0..<4 {
+                _ = withUnsafeBytes(of: generator.next()) { memcpy(place + word * 1021, $0.baseAddress!, 8) }
+            }
+            offset += 4096
+        }
+        initialized = count
     }
-    bytes.removeLast(bytes.count - count)
-    return bytes
+}
+
+/// Whether the memory at `start` is `content[range]`.
+func equal(_ start: UnsafeRawPointer, _ content: [UInt8], _ range: Range<Int>) -> Bool {
+    precondition(range.lowerBound >= 0 && range.upperBound <= content.count)
+    return content.withUnsafeBytes { memcmp(start, $0.baseAddress! + range.lowerBound, range.count) == 0 }
 }
 
 /// Memory that direct reads may go to.
@@ -64,7 +78,14 @@ final class Memory {
 
     deinit { base.deallocate() }
 
-    func fill(_ byte: UInt8) { base.initializeMemory(as: UInt8.self, repeating: byte, count: count) }
+    func fill(_ byte: UInt8) { memset(base, Int32(byte), count) }
+
+    /// Whether all of `range` is `byte`.
+    func isFilled(_ range: Range<Int>, _ byte: UInt8) -> Bool {
+        guard !range.isEmpty else { return true }
+        let start = base + range.lowerBound
+        return start.load(as: UInt8.self) == byte && memcmp(start, start + 1, range.count - 1) == 0
+    }
 
     func bytes(_ range: Range<Int>) -> [UInt8] {
         Array(UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
@@ -126,4 +147,24 @@ extension Result<Int, HeadraceError> {
     var error: HeadraceError? {
         if case .failure(let error) = self { error } else { nil }
     }
+}
+
+/// What a command prints; nil, said loudly, where it is not installed.
+func output(of command: String, _ arguments: [String]) throws -> String? {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = [command] + arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(["LC_ALL": "C"]) { $1 }
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    let data = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    guard process.terminationStatus != 127 else {
+        print("SKIPPED: \(command) is not installed")
+        return nil
+    }
+    #expect(process.terminationStatus == 0)
+    return String(decoding: data, as: UTF8.self)
 }

@@ -120,25 +120,29 @@ private struct DirectoryWalk {
             }
             switch status.st_mode & S_IFMT {
             case S_IFDIR: try enter(prefix + name, &inventory)
-            case S_IFREG: add(prefix + name, baseStart: prefix.utf8.count, status, &inventory)
+            case S_IFREG: add(prefix + name, status, &inventory)
             default: inventory.ignore(.notRegular, path: "\(path)/\(name)")
             }
         }
     }
 
-    private mutating func add(
-        _ relative: String, baseStart: Int, _ status: stat, _ inventory: inout PackInventory
-    ) {
-        let utf8 = relative.utf8
-        let base = utf8.index(utf8.startIndex, offsetBy: baseStart)
-        guard let dot = utf8[base...].firstIndex(of: UInt8(ascii: ".")) else {
-            return inventory.ignore(.noExtension, path: "\(root)/\(relative)")
+    private mutating func add(_ relative: String, _ status: stat, _ inventory: inout PackInventory) {
+        switch unsafe WebDatasetName(relative.utf8Span.span.bytes) {
+        case .field(let keyLength):
+            let dot = relative.utf8.index(relative.startIndex, offsetBy: keyLength)
+            let field = WebDatasetName.lowercased(Array(relative.utf8[dot...].dropFirst()))
+            files.append(
+                FoundFile(
+                    relativePath: relative, key: String(relative[..<dot]),
+                    field: String(decoding: field, as: UTF8.self), byteCount: Int(status.st_size),
+                    modificationNanoseconds: modificationNanoseconds(status)))
+        case .meta:
+            inventory.refuse(
+                .badName, "readers skip names of the form __name__, so the file would be lost; rename it",
+                path: "\(root)/\(relative)")
+        case .hidden: inventory.ignore(.dotfile, path: "\(root)/\(relative)")
+        case .unmatched: inventory.ignore(.noExtension, path: "\(root)/\(relative)")
         }
-        files.append(
-            FoundFile(
-                relativePath: relative, key: String(relative[..<dot]),
-                field: relative[utf8.index(after: dot)...].lowercased(), byteCount: Int(status.st_size),
-                modificationNanoseconds: modificationNanoseconds(status)))
     }
 
     private static func unreadable(_ path: String) -> HeadraceError {

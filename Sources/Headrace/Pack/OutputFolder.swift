@@ -130,29 +130,14 @@ struct OutputFolder {
         }
     }
 
-    /// Names in a directory, sorted bytewise; none when it is not there. Names that are no UTF-8 are not ours.
+    /// What is in a directory; nothing when it is not there.
     private func names(in directory: String) throws(HeadraceError) -> [String] {
-        guard let stream = unsafe opendir(directory) else {
-            if errno == ENOENT { return [] }
-            throw HeadraceError(
-                .io, "the directory cannot be listed", at: .init(shard: directory),
-                cause: errorDescription(errno))
+        do throws(HeadraceError) {
+            return try directoryNames(directory)
+        } catch {
+            if error.code == .notFound { return [] }
+            throw error
         }
-        defer { unsafe closedir(stream) }
-        var names: [String] = []
-        errno = 0
-        while let entry = unsafe readdir(stream) {
-            if let name = String(validating: unsafe directoryEntryName(entry), as: UTF8.self) {
-                names.append(name)
-            }
-            errno = 0
-        }
-        guard errno == 0 else {
-            throw HeadraceError(
-                .io, "the directory cannot be read", at: .init(shard: directory),
-                cause: errorDescription(errno))
-        }
-        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 }
 

@@ -11,6 +11,8 @@ public enum IgnoredReason: String, Sendable, CaseIterable {
     case symlinkLoop
     /// A pipe, socket or device.
     case notRegular
+    /// A file beside IDX files that is none itself.
+    case noIDX
 }
 
 /// All samples to be packed: keys, fields and sizes, gathered from the sources before anything is written.
@@ -172,34 +174,23 @@ public struct PackInventory: Sendable {
             return (.limitExceeded, "the field has \(byteCount) bytes, readers accept \(limits.memberBytes)")
         }
         if key.utf8.contains(0) || field.utf8.contains(0) { return (.badName, "the name has a zero byte") }
-        let base =
-            key.utf8.lastIndex(of: UInt8(ascii: "/")).map { key.utf8[$0...].dropFirst() } ?? key.utf8[...]
-        if base.isEmpty { return (.badName, "the key ends in nothing") }
-        if base.contains(UInt8(ascii: ".")) {
-            return (.badName, "the key has a dot: readers end the key at the first dot of the file's name")
-        }
         if field.isEmpty { return (.badName, "the name ends in a dot: a field needs a name") }
         if field.utf8.contains(UInt8(ascii: "/")) { return (.badName, "a field's name cannot have a '/'") }
-        if field == "__key__" || field == "__url__" {
+        if unsafe WebDatasetName.isReserved(field.utf8Span.span.bytes) {
             return (.badName, "readers keep the field name '\(field)' for themselves")
         }
-        if !field.lowercased().utf8.elementsEqual(field.utf8) {
+        if !WebDatasetName.lowercased(Array(field.utf8)).elementsEqual(field.utf8) {
             return (.badName, "readers turn field names to lower case")
         }
-        if isMeta(key: key, field: field) {
+        let name = "\(key).\(field)"
+        switch unsafe WebDatasetName(name.utf8Span.span.bytes) {
+        case .field(let keyLength) where keyLength == key.utf8.count: return nil
+        case .field:
+            return (.badName, "the key has a dot: readers end the key at the first dot of the file's name")
+        case .meta:
             return (.badName, "readers skip names of the form __name__, so the file would be lost; rename it")
+        case .hidden, .unmatched: return (.badName, "the key ends in no name that readers would take for one")
         }
-        return nil
-    }
-
-    /// webdataset's rule for members that are no data: `__[^/]*__` up to the first '/' or the end.
-    private static func isMeta(key: String, field: String) -> Bool {
-        guard key.utf8.starts(with: "__".utf8) else { return false }
-        if let slash = key.utf8.firstIndex(of: UInt8(ascii: "/")) {
-            let first = key.utf8[..<slash]
-            return first.count >= 4 && first.suffix(2).elementsEqual("__".utf8)
-        }
-        return field.utf8.suffix(2).elementsEqual("__".utf8)
     }
 }
 
