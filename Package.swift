@@ -65,11 +65,20 @@ let package = Package(
                 "HeadraceTiers",
             ],
             path: "Sources/Headrace", swiftSettings: strict),
+        module("CommandLine", dependencies: ["HeadraceCore", arguments]),
         .executableTarget(
-            name: "HeadraceTool", dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", arguments],
+            name: "HeadraceTool",
+            dependencies: [
+                "Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage", "HeadraceCommandLine",
+                arguments,
+            ],
             path: "Sources/HeadraceTool", swiftSettings: strict),
         .executableTarget(
-            name: "Pipebench", dependencies: ["Headrace", "HeadraceCore", "HeadraceTiers", arguments],
+            name: "Pipebench",
+            dependencies: [
+                "Headrace", "HeadraceCore", "HeadraceTiers", "HeadraceStorage", "HeadraceCommandLine",
+                arguments,
+            ],
             path: "Sources/Pipebench", swiftSettings: strict),
 
         tests("Core", dependencies: ["HeadraceCore"]),

@@ -96,7 +96,8 @@ package final class TFRecordScanner: ShardScanner {
             guard isLast else { return .more(needed: Self.headerBytes) }
             return .damaged(
                 HeadraceError(
-                    .truncated, "the shard ends inside a record's header: \(available) of \(Self.headerBytes) bytes"))
+                    .truncated,
+                    "the shard ends inside a record's header: \(available) of \(Self.headerBytes) bytes"))
         }
         let header = unsafe UnsafeRawBufferPointer(rebasing: bytes[position..<position + Self.headerBytes])
         let length = unsafe header.bytes.littleEndian64(0)
@@ -104,22 +105,24 @@ package final class TFRecordScanner: ShardScanner {
             return .damaged(
                 HeadraceError(
                     .badHeader,
-                    "the CRC of the record's length (\(length)) does not match; what follows cannot be found"))
+                    "the CRC of the record's length (\(length)) does not match; what follows cannot be found")
+            )
         }
-        let framing = Self.headerBytes + Self.footerBytes
-        let left = total.map { $0 - offset - position } ?? (isLast ? available : nil)
-        if let left, length > UInt64(max(0, left - framing)) {
-            return .damaged(
-                HeadraceError(
-                    .truncated,
-                    "the shard ends inside a record of \(length) bytes: \(left - Self.headerBytes) are left for it "
-                        + "and its CRC"))
-        }
+        // The limit comes first, so that the answer does not depend on whether the shard's size is known.
         guard length <= UInt64(limits.memberBytes) else {
             return .damaged(
                 HeadraceError(
                     .limitExceeded,
                     "the record claims \(length) bytes, more than \(limits.memberBytes) (limit memberBytes)"))
+        }
+        let framing = Self.headerBytes + Self.footerBytes
+        let left = total.map { $0 - offset - position } ?? (isLast ? available : nil)
+        if let left, Int(length) > left - framing {
+            return .damaged(
+                HeadraceError(
+                    .truncated,
+                    "the shard ends inside a record of \(length) bytes: \(left - Self.headerBytes) are left for it "
+                        + "and its CRC"))
         }
         let needed = Int(length) + framing
         if needed > available {
@@ -154,7 +157,8 @@ package final class TFRecordScanner: ShardScanner {
             case .example:
                 return unsafe appendExample(data.bytes, at: start, sample: offset, &table)
             case .tooManyFeatures:
-                return reject(TarWalk.exceeded("fieldsPerSample", limits.fieldsPerSample, "features"), offset, &table)
+                return reject(
+                    TarWalk.exceeded("fieldsPerSample", limits.fieldsPerSample, "features"), offset, &table)
             case .other:
                 break
             }

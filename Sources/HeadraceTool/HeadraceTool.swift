@@ -1,4 +1,8 @@
-import ArgumentParser
+internal import ArgumentParser
+internal import HeadraceCommandLine
 
 @main
-struct HeadraceTool: ParsableCommand {}
+struct HeadraceTool: ParsableCommand {
+    @OptionGroup var output: OutputFlags
+    static func main() { runTool(Self.self, named: "headrace") }
+}

@@ -1,0 +1,135 @@
+import Foundation
+import HeadraceCore
+import Testing
+
+@testable import Headrace
+
+@Suite struct LoaderLifetimeTests {
+    @Test func droppingEarlyAtAnyPointFreesEverything() throws {
+        let fixture = try LoaderFixture("s-%03d.tar.zst", counts: [300, 300])
+        for engine in [EngineRequest.pread, .auto] {
+            for taken in [0, 1, 2, 5, 17] {
+                weak var engineObject: Engine?
+                do {
+                    let loader = try Dataset(fixture.pattern).shuffled(seed: 1, buffer: 64).batched(8)
+                        .repeated(nil)
+                        .workers(2).with { $0.engine = engine }.loader()
+                    engineObject = loader.engine
+                    for _ in 0..<taken { _ = try loader.next() }
+                }
+                #expect(engineObject == nil, "\(taken)")
+            }
+        }
+    }
+
+    @Test func heldBatchesOutliveTheLoader() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [100])
+        var held: Batch?
+        do {
+            let loader = try Dataset(fixture.pattern).batched(10).loader()
+            held = try loader.next()
+        }
+        let batch = try #require(held)
+        let bytes = try batch["bin"]
+        for (row, key) in batch.keys.enumerated() {
+            #expect(bytes.bytes(ofRow: row) == fixture.payloads[key])
+        }
+    }
+
+    @Test func holdingTooManyBatchesThrowsAtOnceAndRecovers() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [100])
+        let loader = try Dataset(fixture.pattern).batched(10).with { $0.heldBatches = 2 }.loader()
+        var held = [try loader.next(), try loader.next()]
+        let error = #expect(throws: HeadraceError.self) { try loader.next() }
+        #expect(error?.code == .heldBatches)
+        #expect(error?.message.contains("2 batches") == true)
+        held.removeAll()
+        var rest = 0
+        while let batch = try loader.next() { rest += batch.count }
+        #expect(rest == 80)
+    }
+
+    @Test func tensorsKeepTheirBatch() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [100])
+        let loader = try Dataset(fixture.pattern).batched(10).with { $0.heldBatches = 1 }.loader()
+        var tensor: Tensor? = try loader.next()?["bin"]
+        #expect(tensor?.count == 10)
+        #expect(throws: HeadraceError.self) { try loader.next() }
+        tensor = nil
+        #expect(try loader.next()?.count == 10)
+    }
+
+    @Test func asyncIterationYieldsTheSame() async throws {
+        let fixture = try LoaderFixture("s-%03d.tfrecord.zst", counts: [50, 70])
+        let dataset = Dataset(fixture.pattern).shuffled(seed: 9, buffer: 20).batched(7).with {
+            $0.parsesExamples = true
+        }
+        var keys: [String] = []
+        for try await batch in try dataset.loader() { keys += batch.keys }
+        #expect(keys == (try drain(dataset).keys))
+    }
+
+    @Test func cancellingATaskEndsItsIteration() async throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [50])
+        let loader = try Dataset(fixture.pattern).batched(10).repeated(nil).loader()
+        let task = Task {
+            var count = 0
+            for try await _ in loader { count += 1 }
+            return count
+        }
+        try await Task.sleep(nanoseconds: 50_000_000)
+        task.cancel()
+        #expect(try await task.value > 0)
+    }
+
+    @Test func budgetThatCannotHoldTheOptionsIsRefusedWithTheFigure() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [100, 100]) { _ in 50_000 }
+        let error = #expect(throws: HeadraceError.self) {
+            try Dataset(fixture.pattern).shuffled(seed: 1, buffer: 1000).memory(.mebibytes(16)).loader()
+        }
+        #expect(error?.code == .budget)
+        #expect(error?.message.contains("needed") == true)
+    }
+
+    @Test func memoryStaysInTheBudgetOverEpochs() throws {
+        let fixture = try LoaderFixture("s-%03d.tar.zst", counts: [400, 400, 400]) { 2000 + $0 % 5000 }
+        let loader = try Dataset(fixture.pattern).shuffled(seed: 1, buffer: 256).batched(16).repeated(10)
+            .memory(.mebibytes(24)).loader()
+        var batches = 0
+        while try loader.next() != nil { batches += 1 }
+        #expect(batches == 750)
+        #expect(loader.report().peakBytes <= 24 << 20)
+    }
+
+    @Test func nonsenseOptionsAreUsageErrors() throws {
+        let fixture = try LoaderFixture(counts: [3])
+        let changes: [(inout LoaderOptions) -> Void] = [
+            { $0.batchSize = 0 }, { $0.lanes = 0 }, { $0.epochs = 0 }, { $0.workers = 0 },
+            { $0.queueDepth = 0 },
+            { $0.prefetch = 0 }, { $0.heldBatches = 0 }, { $0.shuffle = .buffer(0) },
+        ]
+        for change in changes {
+            let error = #expect(throws: HeadraceError.self) {
+                try Dataset(fixture.pattern).with(change).loader()
+            }
+            #expect(error?.code == .usage)
+        }
+    }
+
+    @Test func directoryGivesTheSamplesThatPackingItGives() throws {
+        let folder = TemporaryFolder()
+        for index in 0..<50 {
+            try folder.write("src/d\(index % 3)/f\(index).txt", LoaderFixture.bytes(index * 31, seed: index))
+            try folder.write("src/d\(index % 3)/f\(index).cls", Array("\(index)".utf8))
+        }
+        try folder.write("src/big.bin", LoaderFixture.bytes(6_000_000, seed: 1))
+        _ = try Packer([DirectorySource(folder("src"))], options: PackOptions(output: folder("p.tar.zst")))
+            .run()
+        let options: (inout LoaderOptions) -> Void = { $0.digest = true }
+        let direct = try drain(Dataset(folder("src")).batched(8).with(options))
+        let packed = try drain(Dataset(folder("p.tar.zst")).batched(8).with(options))
+        #expect(direct.keys == packed.keys)
+        #expect(direct.keys.count == 51)
+        #expect(direct.report.digest == packed.report.digest)
+    }
+}
