@@ -75,6 +75,6 @@ struct LoaderOpening: Sendable {
     var openedAt: Int
     var openNanoseconds: Int
     var cpuAtOpen: Int
-    var ioAtOpen: ProcessIO
+    var ioAtOpen: ProcessIO?
     var notes: [String]
 }

@@ -81,7 +81,7 @@ struct ReadCommand: ParsableCommand {
                 isQuiet: flags.quiet, label: label)
             let result = try run.measure()
             results.append(result)
-            if runs > 1 { try show(result, number: number, lines) }
+            if runs > 1 { try tell(result, number: number, lines) }
             if result.failure != nil || result.stop == .interrupted { break }
         }
         // What ended the last run must not vanish in a median.
@@ -90,23 +90,23 @@ struct ReadCommand: ParsableCommand {
         if flags.json {
             try lines.write(total.totals)
         } else {
-            for line in total.text { try StandardOutput.writeLine(line) }
+            for line in total.text(of: results) { try StandardOutput.writeLine(line) }
         }
         try save(total, results)
         if let failure = total.failure { throw failure }
         try checkDigests(results)
     }
 
-    private func show(_ result: ReadResult, number: Int, _ lines: JSONLines) throws(HeadraceError) {
+    private func tell(_ result: ReadResult, number: Int, _ lines: JSONLines) throws(HeadraceError) {
         if flags.json {
             try lines.write([JSONMember("run", .int(number))] + result.totals)
-        } else {
-            try StandardOutput.writeLine(
-                "run \(number): \(figure(result.samplesPerSecond)) samples/s, "
+            try StandardOutput.flush()
+        } else if !flags.quiet {
+            StandardError.say(
+                "run \(number) of \(runs): \(figure(result.samplesPerSecond)) samples/s, "
                     + "\(figure(result.perSecond(result.report.payloadBytes) / 1e6)) MB/s, "
                     + "\(figure(result.report.wallSeconds)) s; \(result.verdict)")
         }
-        try StandardOutput.flush()
     }
 
     private func save(_ total: ReadResult, _ results: [ReadResult]) throws(HeadraceError) {

@@ -3,8 +3,20 @@ internal import HeadraceCore
 
 /// What a person reads at the end of `pipebench read`: the verdict, then what it rests on.
 extension ReadResult {
-    var text: [String] {
-        [verdict, ""] + figures + [""] + stalls + [""] + accounts + notes
+    /// - Parameter runs: all runs of which this is the median.
+    func text(of runs: [ReadResult]) -> [String] {
+        [verdict, ""] + figures + spread(runs) + [""] + stalls + [""] + accounts + notes
+    }
+
+    private func spread(_ runs: [ReadResult]) -> [String] {
+        let speeds = runs.map(\.samplesPerSecond).sorted()
+        guard speeds.count > 1 else { return [] }
+        return [
+            Self.line(
+                "runs",
+                "\(speeds.count), from \(figure(speeds[0])) to \(figure(speeds[speeds.count - 1])) samples/s; "
+                    + "the figures are medians")
+        ]
     }
 
     private var figures: [String] {
