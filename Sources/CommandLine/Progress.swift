@@ -49,7 +49,8 @@ package final class Progress: @unchecked Sendable {
     private static let cells = 24
 
     private let label: String
-    private let isShown: Bool
+    /// Whether updates are seen by anybody.
+    package let isShown: Bool
     private var lastDrawn: Int
 
     /// A bar that appears with the first update after a moment; quick work shows none.

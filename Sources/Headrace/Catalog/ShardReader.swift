@@ -74,6 +74,11 @@ package final class ShardReader {
     /// Where the shard's bytes went; final after ``read(_:)`` has returned.
     package var account: ShardAccount { pass.unpacker.account }
 
+    /// Size of the uncompressed shard: as its file or seek table says, else what has been decompressed so far.
+    package var uncompressedByteCount: Int {
+        pass.layout?.uncompressedSize(fileSize: fileSize) ?? pass.unpacker.seen
+    }
+
     /// Called for every tar member, as a listing wants them; set it before reading.
     package var onMember: ((TarMember) -> Void)? {
         get { (pass.unpacker.scanner as? TarScanner)?.onMember }

@@ -45,6 +45,8 @@ final class ShardUnpacker {
     private var isDamaged = false
     private var isConcluded = false
     private var lost = 0
+    /// Uncompressed bytes that have come by: what the account is held against where the shard's size is unknown.
+    private(set) var seen = 0
 
     init(
         scanner: any ShardScanner, decompressor: (any StreamDecompressor)?, arena: ChunkArena, total: Int?,
@@ -288,6 +290,7 @@ final class ShardUnpacker {
         chunk.firstOrdinal = ordinal
         let bytes = unsafe UnsafeRawBufferPointer(
             start: chunk.slab.map { unsafe $0.base + chunk.start }, count: chunk.count)
+        seen = max(seen, offset + chunk.count)
         let outcome = unsafe scanner.scan(bytes, at: offset, isLast: isLast, total: total, into: &chunk.table)
         ordinal += chunk.table.samples.count
         arena.charge(chunk)

@@ -1,0 +1,128 @@
+package import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// What lies in `.headrace/` beside shards: manifests are read once for all the shards of a folder.
+// Sendable: `lock` guards the cache.
+package final class ShardSidecars: @unchecked Sendable {
+    private let lock = Lock()
+    private var folders: [String: Result<Folder?, HeadraceError>] = [:]
+
+    /// A manifest with its shards by name: a data set can have a hundred thousand.
+    struct Folder: Sendable {
+        let path: String
+        let manifest: Manifest
+        private let places: [[UInt8]: (set: Int, shard: Int)]
+
+        init(path: String, manifest: Manifest) {
+            self.path = path
+            self.manifest = manifest
+            var places: [[UInt8]: (set: Int, shard: Int)] = [:]
+            for (set, shards) in manifest.sets.enumerated() {
+                for (number, shard) in shards.shards.enumerated() {
+                    places[Array(shard.name.utf8)] = (set, number)
+                }
+            }
+            self.places = places
+        }
+
+        func entry(named name: String) -> (set: Manifest.ShardSet, shard: Manifest.Shard)? {
+            places[Array(name.utf8)].map { (manifest.sets[$0.set], manifest.sets[$0.set].shards[$0.shard]) }
+        }
+    }
+
+    package init() {}
+
+    /// The manifest of the folder of the shard at `path`; nil where there is none.
+    func folder(ofShard path: String) throws(HeadraceError) -> Folder? {
+        let place = ShardIndexLayout.manifestPath(forShard: path)
+        return try lock.withLock { () -> Result<Folder?, HeadraceError> in
+            if let known = folders[place] { return known }
+            let result: Result<Folder?, HeadraceError>
+            do throws(HeadraceError) {
+                result = .success(Folder(path: place, manifest: try Manifest.read(place)))
+            } catch {
+                result = error.code == .notFound ? .success(nil) : .failure(error)
+            }
+            folders[place] = result
+            return result
+        }.get()
+    }
+
+    /// The index of the shard at `path`; nil where there is none.
+    static func index(ofShard path: String) throws(HeadraceError) -> ShardIndex? {
+        do throws(HeadraceError) {
+            return try ShardIndex.read(ShardIndexLayout.path(forShard: path))
+        } catch {
+            if error.code == .notFound { return nil }
+            throw error
+        }
+    }
+
+    /// Shards that the manifests seen so far list and that are not there, as paths in the order of the manifests.
+    package func missingShards() throws(HeadraceError) -> [String] {
+        let seen = lock.withLock { folders.compactMap { try? $0.value.get() } }
+        var missing: [String] = []
+        for folder in seen.sorted(by: { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }) {
+            let directory = folder.path.dropLast(".headrace/manifest.json".utf8.count)
+            for set in folder.manifest.sets {
+                for shard in set.shards where try LocalFiles.kind(directory + shard.name) == nil {
+                    missing.append(directory + shard.name)
+                }
+            }
+        }
+        return missing
+    }
+}
+
+/// Reads of a whole file for its checksums.
+struct FileChecksums {
+    private static let pieceBytes = 1 << 20
+    let file: any StorageFile
+
+    init(_ path: String) throws(HeadraceError) {
+        file = try LocalStorage(engine: .pread).open(path)
+    }
+
+    /// Holds the index against the file's size and both of its ends.
+    func check(_ index: ShardIndex) throws(HeadraceError) {
+        try index.check(shardByteCount: file.size)
+        let sampled = min(file.size, ShardIndexLayout.sampledByteCount)
+        let probe = ShardProbe(reader: BlockingReader())
+        let head = try probe.bytes(of: file, 0..<sampled)
+        let tail = try probe.bytes(of: file, file.size - sampled..<file.size)
+        try index.check(
+            shardByteCount: file.size,
+            headCRC32C: unsafe head.withUnsafeBytes { unsafe crc32c($0) },
+            tailCRC32C: unsafe tail.withUnsafeBytes { unsafe crc32c($0) })
+    }
+
+    /// SHA-256 of the file in hexadecimal; nil when `isCancelled` said so on the way.
+    func sha256(isCancelled: () -> Bool) throws(HeadraceError) -> String? {
+        let reader = BlockingReader()
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.pieceBytes, alignment: 4096)
+        defer { unsafe memory.deallocate() }
+        var hash = SHA256()
+        var completions: [ReadCompletion] = []
+        var offset = 0
+        while offset < file.size {
+            if isCancelled() { return nil }
+            let length = min(Self.pieceBytes, file.size - offset)
+            completions.removeAll(keepingCapacity: true)
+            unsafe reader.submit([
+                ReadRequest(ticket: 0, file: file, offset: offset, length: length, destination: memory)
+            ])
+            reader.wait(minimum: 1, into: &completions)
+            let count = try completions[0].result.get()
+            guard count == length else {
+                throw HeadraceError(
+                    .fileChanged, "the file ended early while it was read",
+                    at: .init(shard: file.path, offset: offset + count))
+            }
+            unsafe hash.update(UnsafeRawBufferPointer(start: memory, count: count))
+            offset += count
+        }
+        try file.checkUnchanged()
+        return hash.hexadecimal()
+    }
+}

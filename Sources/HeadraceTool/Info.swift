@@ -1,0 +1,170 @@
+internal import ArgumentParser
+internal import Headrace
+internal import HeadraceCommandLine
+internal import HeadraceCore
+internal import HeadraceFormats
+
+/// `headrace info`
+struct Info: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Says what shards are: format, codec, sizes, samples and fields.",
+        discussion: """
+            Quick where the shards have an index. Sizes of fields are in no index: --full reads the shards for them, \
+            as is done anyway where there is no index.
+
+            Example:
+              headrace info 'data/train-*.tar.zst'
+            """)
+
+    @Argument(help: "Paths, globs, brace patterns or directories of shards.") var shards: [String]
+    @Flag(help: "Read the shards even where there is an index.") var full = false
+    @OptionGroup var output: OutputFlags
+
+    private typealias Outcome = Result<ShardSurvey?, HeadraceError>
+
+    func run() throws {
+        let paths = try ShardFiles.list(shards)
+        let budget = ShardBudget(shardCount: paths.count)
+        let progress = ShardProgress("info", paths: paths, isQuiet: output.quiet)
+        let isFull = full
+        var report = DefectReport()
+        var total = SurveyTotal()
+        try ShardWork.run(paths.count, workers: budget.workers) { index -> Outcome in
+            defer { progress.finish(index) }
+            do throws(HeadraceError) {
+                return .success(
+                    try ShardSurvey.make(
+                        of: paths[index], isFull: isFull, memory: budget.memory,
+                        isCancelled: { Interrupt.isRequested }))
+            } catch {
+                return .failure(error.placed(shard: paths[index]))
+            }
+        } consume: { _, outcome in
+            report.beginShard()
+            switch outcome {
+            case .failure(let error): report.add(error)
+            case .success(let survey?):
+                total.add(survey)
+                for defect in survey.defects { report.add(defect) }
+                if output.json { try SurveyTotal.lines.write(survey.json) }
+            case .success(nil): break
+            }
+        }
+        progress.close()
+        report.endShard()
+        if output.json { try SurveyTotal.lines.write(total.json) } else { try total.print() }
+        try Interrupt.check()
+        try report.check()
+    }
+}
+
+/// The sum over shards, and what people read.
+private struct SurveyTotal {
+    static let lines = JSONLines(schema: "headrace.info/1")
+    private var surveys: [String] = []
+    private var shardCount = 0
+    private var sampleCount = 0
+    private var byteCount = 0
+    private var uncompressedByteCount = 0
+    private var kinds: Set<String> = []
+    private var names: Set<String> = []
+    /// Sizes by name; nil as soon as one shard has none.
+    private var sizes: [String: FieldSizes]? = [:]
+
+    mutating func add(_ survey: ShardSurvey) {
+        shardCount += 1
+        sampleCount += survey.sampleCount
+        byteCount += survey.byteCount
+        uncompressedByteCount += survey.uncompressedByteCount
+        kinds.insert(survey.kind)
+        names.formUnion(survey.fieldNames)
+        surveys.append(survey.line)
+        guard let fields = survey.fields else { return sizes = nil }
+        for field in fields { sizes?[field.name, default: FieldSizes(name: field.name)].add(field) }
+    }
+
+    private var fields: [FieldSizes]? {
+        sizes?.values.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    }
+
+    private var fieldNames: [String] { names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
+
+    var json: [JSONMember] {
+        [
+            JSONMember("shards", .int(shardCount)), JSONMember("samples", .int(sampleCount)),
+            JSONMember("bytes", .int(byteCount)),
+            JSONMember("uncompressed_bytes", .int(uncompressedByteCount)),
+            JSONMember("ratio", ratio(uncompressedByteCount, byteCount)),
+            JSONMember("fields", fieldsJSON(fieldNames, fields)),
+        ]
+    }
+
+    func print() throws {
+        let kind = kinds.count == 1 ? kinds.first! + ", " : ""
+        try StandardOutput.writeLine(
+            "\(counted(shardCount, "shard")): \(kind)\(counted(sampleCount, "sample")), \(ByteCount(byteCount))"
+                + ratioText(uncompressedByteCount, byteCount))
+        for line in surveys { try StandardOutput.writeLine("  " + line) }
+        if let fields {
+            for field in fields {
+                try StandardOutput.writeLine(
+                    "  field \(printable(field.name)): \(field.count) times, \(ByteCount(field.least)) to "
+                        + "\(ByteCount(field.most)), mean \(ByteCount(Int(field.mean)))")
+            }
+        } else {
+            let list = fieldNames.map(printable).joined(separator: ", ")
+            try StandardOutput.writeLine("  fields: \(list) (--full reads the shards for their sizes)")
+        }
+    }
+}
+
+extension ShardSurvey {
+    fileprivate var kind: String { codec == .none ? format.rawValue : "\(format.rawValue).\(codec.rawValue)" }
+
+    fileprivate var json: [JSONMember] {
+        [
+            JSONMember("shard", .string(path)), JSONMember("format", .string(format.rawValue)),
+            JSONMember("codec", .string(codec.rawValue)), JSONMember("bytes", .int(byteCount)),
+            JSONMember("uncompressed_bytes", .int(uncompressedByteCount)),
+            JSONMember("ratio", ratio(uncompressedByteCount, byteCount)),
+            JSONMember("frames", frameCount.map { .int($0) } ?? .null),
+            JSONMember("samples", .int(sampleCount)), JSONMember("fields", fieldsJSON(fieldNames, fields)),
+            JSONMember("from", .string(fields == nil ? "index" : "shard")),
+        ]
+    }
+
+    fileprivate var line: String {
+        var text = "\(printable(path)): \(kind), \(counted(sampleCount, "sample")), \(ByteCount(byteCount))"
+        text += ratioText(uncompressedByteCount, byteCount)
+        if let frameCount { text += ", \(counted(frameCount, "frame"))" }
+        return defectCount > 0 ? text + ", DAMAGED" : text
+    }
+}
+
+private func ratio(_ uncompressed: Int, _ bytes: Int) -> JSONValue {
+    bytes > 0 ? .double(Double(uncompressed) / Double(bytes)) : .null
+}
+
+private func ratioText(_ uncompressed: Int, _ bytes: Int) -> String {
+    guard bytes > 0, uncompressed != bytes else { return "" }
+    let hundredths = Int(Double(uncompressed) / Double(bytes) * 100)
+    let cents = hundredths % 100
+    return " of \(ByteCount(uncompressed)) (ratio \(hundredths / 100).\(cents < 10 ? "0" : "")\(cents))"
+}
+
+/// Counts and sizes are null where only names are known.
+private func fieldsJSON(_ names: [String], _ fields: [FieldSizes]?) -> JSONValue {
+    guard let fields else {
+        return .array(
+            names.map {
+                ["name": .string($0), "count": nil, "bytes": nil, "min": nil, "mean": nil, "max": nil]
+            })
+    }
+    return .array(
+        fields.map { field in
+            [
+                "name": .string(field.name), "count": .int(field.count), "bytes": .int(field.byteCount),
+                "min": .int(field.least), "mean": .double(field.mean), "max": .int(field.most),
+            ]
+        })
+}
