@@ -76,6 +76,6 @@ struct LoaderOpening: Sendable {
     var openedAt: Int
     var openNanoseconds: Int
     var cpuAtOpen: Int
-    var ioAtOpen: ProcessIO
+    var ioAtOpen: ProcessIO?
     var notes: [String]
 }
