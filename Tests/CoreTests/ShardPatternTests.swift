@@ -53,7 +53,8 @@ import Testing
             "{a{b,c}}", "pre{1..3}mid{x,y}post", "{01..3}{a..b}",
         ]
         let script =
-            "import sys,json; from braceexpand import braceexpand; json.dump([list(braceexpand(p)) for p in sys.argv[1:]],sys.stdout)"
+            "import sys,json; from braceexpand import braceexpand; "
+            + "json.dump([list(braceexpand(p)) for p in sys.argv[1:]],sys.stdout)"
         guard let output = try Oracle.python(script, patterns, for: "braceexpandAgrees") else { return }
         let expected = try #require(try JSONValue(parsing: Array(output)).arrayValue)
         #expect(expected.count == patterns.count)
