@@ -30,7 +30,8 @@ struct DecompressionGuard {
         _ code: HeadraceError.Code, _ message: String, at compressed: Int? = nil, cause: String? = nil
     ) -> HeadraceError {
         HeadraceError(
-            code, "at byte \(compressed ?? consumed) of the compressed file: \(message)", at: .init(offset: produced),
+            code, "at byte \(compressed ?? consumed) of the compressed file: \(message)",
+            at: .init(offset: produced),
             cause: cause)
     }
 }

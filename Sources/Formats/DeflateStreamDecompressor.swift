@@ -130,14 +130,16 @@ package import HeadraceCore
         case Z_NEED_DICT:
             let identifier = unsafe stream.pointee.adler
             return account.error(
-                .unsupported, "\(what) needs preset dictionary ID \(identifier); compress it again without one")
+                .unsupported,
+                "\(what) needs preset dictionary ID \(identifier); compress it again without one")
         case Z_MEM_ERROR:
             return HeadraceError(.environment, "no memory to decompress \(what)")
         default:
             let isCheck = cause?.hasSuffix("check") ?? false
             let isData = cause == "incorrect data check" || cause == "incorrect length check"
             if isCheck, isData || cause == "header crc mismatch" {
-                return account.error(.checksumMismatch, "\(what) does not match its checksum or length", cause: cause)
+                return account.error(
+                    .checksumMismatch, "\(what) does not match its checksum or length", cause: cause)
             }
             return account.error(.corruptStream, "\(what) is corrupt", cause: cause)
         }
@@ -147,7 +149,9 @@ package import HeadraceCore
         if let failure { throw failure }
         guard memberCount > 0, state != .inMember else {
             throw account.error(
-                .truncated, wrapper == .gzip ? "the file ends inside gzip member \(memberCount)" : "the zlib stream is cut")
+                .truncated,
+                wrapper == .gzip
+                    ? "the file ends inside gzip member \(memberCount)" : "the zlib stream is cut")
         }
     }
 }

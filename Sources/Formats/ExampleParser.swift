@@ -88,21 +88,30 @@ package struct ExampleParser {
         return .example
     }
 
-    /// One entry of the map: `{ string key = 1; Feature value = 2 }`
+    /// One entry of the map: `{ string key = 1; Feature value = 2 }`. Every writer puts down both, once; other
+    /// messages that look like an Example from afar (a list of Examples does) do not.
     private static func parseEntry(_ record: RawSpan, _ range: Range<Int>) -> Feature? {
         var cursor = Cursor(range)
-        var name = range.lowerBound..<range.lowerBound
-        var value = name
+        var name: Range<Int>?
+        var value: Range<Int>?
         while !cursor.isAtEnd {
             guard let (field, wire) = cursor.tag(record) else { return nil }
             switch field {
-            case 1, 2:
-                guard wire == Wire.lengthDelimited, let body = cursor.span(record) else { return nil }
-                if field == 1 { name = body } else { value = body }
+            case 1:
+                guard name == nil, wire == Wire.lengthDelimited, let body = cursor.span(record) else {
+                    return nil
+                }
+                name = body
+            case 2:
+                guard value == nil, wire == Wire.lengthDelimited, let body = cursor.span(record) else {
+                    return nil
+                }
+                value = body
             default:
                 guard cursor.skip(record, wire) else { return nil }
             }
         }
+        guard let name, let value else { return nil }
         return parseFeature(record, name: name, value)
     }
 
@@ -157,7 +166,9 @@ package struct ExampleParser {
                 guard cursor.skip(record, wire) else { return false }
                 feature.count += 1
             case (.int64, Wire.lengthDelimited):
-                guard let run = cursor.span(record), let count = varintCount(record, run) else { return false }
+                guard let run = cursor.span(record), let count = varintCount(record, run) else {
+                    return false
+                }
                 feature.count += count
             default:
                 return false

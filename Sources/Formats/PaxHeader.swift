@@ -37,7 +37,9 @@ enum PaxHeader {
             let start = offset
             var length = 0
             while offset < range.upperBound, case let digit = bytes.byte(offset) &- 0x30, digit <= 9 {
-                guard offset - start < maxDigits else { return (start, "its record length has too many digits") }
+                guard offset - start < maxDigits else {
+                    return (start, "its record length has too many digits")
+                }
                 length = length * 10 + Int(digit)
                 offset += 1
             }
@@ -54,7 +56,8 @@ enum PaxHeader {
             var equals = offset
             while equals < end - 1, bytes.byte(equals) != UInt8(ascii: "=") { equals += 1 }
             guard equals < end - 1 else { return (start, "a record has no '='") }
-            if let problem = apply(bytes, key: offset..<equals, value: equals + 1..<end - 1, to: &attributes) {
+            if let problem = apply(bytes, key: offset..<equals, value: equals + 1..<end - 1, to: &attributes)
+            {
                 return (start, problem)
             }
             offset = end

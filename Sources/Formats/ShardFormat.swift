@@ -25,7 +25,7 @@ package protocol ShardScanner: AnyObject {
     ///
     /// - Parameters:
     ///   - offset: where `bytes` start in the uncompressed shard. Each call goes on where the last one's
-    ///     `consumed` ended.
+    ///     `consumed` ended; where that is beyond the shard's end, at its end, with no bytes and `isLast`.
     ///   - isLast: no bytes follow these.
     ///   - total: size of the uncompressed shard where it is known, so that a claim beyond it is refused before
     ///     anything is allocated for it.

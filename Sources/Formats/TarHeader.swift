@@ -100,7 +100,8 @@ enum TarHeader {
     static func prefixLength(_ block: RawSpan) -> Int {
         guard block.byte(prefixField.offset) != 0,
             block.byte(magicOffset) == UInt8(ascii: "u"), block.byte(magicOffset + 1) == UInt8(ascii: "s"),
-            block.byte(magicOffset + 2) == UInt8(ascii: "t"), block.byte(magicOffset + 3) == UInt8(ascii: "a"),
+            block.byte(magicOffset + 2) == UInt8(ascii: "t"),
+            block.byte(magicOffset + 3) == UInt8(ascii: "a"),
             block.byte(magicOffset + 4) == UInt8(ascii: "r"), block.byte(magicOffset + 5) == 0
         else { return 0 }
         var length = 0

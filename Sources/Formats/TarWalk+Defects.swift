@@ -31,10 +31,11 @@ extension TarWalk {
     private mutating func locateBeyond(
         _ start: Int, _ size: Int, _ bytes: RawSpan, _ table: inout SampleTable
     ) -> Payload? {
-        if isTruncated(start, size, bytes) {
-            endTruncated(start, size, bytes, &table)
-        } else if size > limits.memberBytes {
+        // The limit comes first, so that the answer does not depend on whether the shard's size is known.
+        if size > limits.memberBytes {
             endLimited("memberBytes", limits.memberBytes, "bytes of one member", bytes, &table)
+        } else if isTruncated(start, size, bytes) {
+            endTruncated(start, size, bytes, &table)
         } else if !exceedsSample(start + TarHeader.padded(size), bytes, &table) {
             // One header more than the member itself: it tells whether the sample goes on.
             let end = start + TarHeader.padded(size)
@@ -58,7 +59,7 @@ extension TarWalk {
                 .truncated,
                 "the archive ends inside a member: \(size) bytes of it should start at byte \(base + start), "
                     + "the archive ends at byte \(end)"),
-            at: memberStart, bytes, &table)
+            at: position, bytes, &table)
     }
 
     /// Fewer bytes than a header: the end of the archive, a cut, or the end of the slab.
@@ -68,7 +69,8 @@ extension TarWalk {
         if rest > 0 {
             return endDamaged(
                 HeadraceError(
-                    .truncated, "the archive ends inside a tar header: \(rest) of \(TarHeader.blockBytes) bytes"),
+                    .truncated,
+                    "the archive ends inside a tar header: \(rest) of \(TarHeader.blockBytes) bytes"),
                 at: position, bytes, &table)
         }
         guard !isDangling else { return endDangling(bytes, &table) }
@@ -78,20 +80,18 @@ extension TarWalk {
                 at: 0, bytes, &table)
         }
         flush(before: memberStart, &table)
-        tally.bytesParsed += position - memberStart
         tally.isEndMarkerMissing = true
         phase = .afterEnd
         beginMember(at: position)
     }
 
     /// Extended headers were read, but no member followed.
-    private var isDangling: Bool {
-        attributes.headerCount > globals.count - globalsAtMember
-    }
+    private var isDangling: Bool { attributes.headerCount > 0 }
 
     private mutating func endDangling(_ bytes: RawSpan, _ table: inout SampleTable) {
         endDamaged(
-            HeadraceError(.truncated, "an extended header is the last thing in the archive: its member is missing"),
+            HeadraceError(
+                .truncated, "an extended header is the last thing in the archive: its member is missing"),
             at: memberStart, bytes, &table)
     }
 

@@ -14,9 +14,10 @@ extension TarWalk {
         guard name.byteCount <= limits.nameBytes else {
             return oversizedName(name, type, payloadStart, size, bytes, &table)
         }
+        let isSparse = type == TarType.gnuSparse || attributes.isSparse || globals.last?.isSparse ?? false
+        attributes.isSparse = isSparse
         switch WebDatasetName(name) {
         case .field(let keyLength):
-            let isSparse = type == TarType.gnuSparse || attributes.isSparse || globals.last?.isSparse ?? false
             field(name, keyLength, type, isSparse, payloadStart, size, bytes, &table)
         case .meta: ignore(.metaMembers, name, type, payloadStart, size, bytes, &table)
         case .hidden: ignore(.hiddenMembers, name, type, payloadStart, size, bytes, &table)
@@ -36,7 +37,8 @@ extension TarWalk {
         } else {
             flush(before: memberStart, &table)
             guard table.keys.count < Self.tableCapacity, table.fields.count < Self.tableCapacity else {
-                return endLimited("tableCapacity", Self.tableCapacity, "key bytes or fields in one slab", bytes, &table)
+                return endLimited(
+                    "tableCapacity", Self.tableCapacity, "key bytes or fields in one slab", bytes, &table)
             }
             beginSample(key: name.extracting(0..<keyLength), &table)
         }
@@ -70,17 +72,20 @@ extension TarWalk {
     private mutating func append(_ fieldName: RawSpan, _ payload: Payload, _ table: inout SampleTable) {
         let position = open!.fieldCount
         guard position < limits.fieldsPerSample else {
-            return markOpen(Self.exceeded("fieldsPerSample", limits.fieldsPerSample, "fields of one sample"), fieldName)
+            return markOpen(
+                Self.exceeded("fieldsPerSample", limits.fieldsPerSample, "fields of one sample"), fieldName)
         }
         guard let number = names.number(of: fieldName, .extensionOfMember, at: position) else {
             return markOpen(
                 HeadraceError(
                     .limitExceeded,
-                    "more than \(FieldNames.limit) different field names in one data set: names must not carry data"),
+                    "more than \(FieldNames.limit) different field names in one data set: names must not carry data"
+                ),
                 fieldName)
         }
         var isDuplicate = fieldName.byteCount == 7 && WebDatasetName.isReserved(fieldName)
-        for index in table.fields.count - position..<table.fields.count where table.fields[index].name == number {
+        for index in table.fields.count - position..<table.fields.count
+        where table.fields[index].name == number {
             isDuplicate = true
         }
         guard !isDuplicate else {
@@ -152,8 +157,8 @@ extension TarWalk {
             }
             if end > bytes.byteCount {
                 skip = Skip(
-                    start: base + memberStart, payloadStart: base + payloadStart, size: size, end: base + end,
-                    reason: reason)
+                    start: base + memberStart, header: base + position, payloadStart: base + payloadStart,
+                    size: size, end: base + end, reason: reason)
                 outcome = ScanOutcome(consumed: end)
                 if globals.count > 1 { globals.removeFirst(globals.count - 1) }
                 return
@@ -181,7 +186,8 @@ extension TarWalk {
         flush(before: memberStart, &table)
         guard let payload = locate(payloadStart, size, bytes, &table) else { return }
         table.appendDefect(
-            Self.exceeded("nameBytes", limits.nameBytes, "bytes of a member's name"), offset: base + memberStart)
+            Self.exceeded("nameBytes", limits.nameBytes, "bytes of a member's name"),
+            offset: base + memberStart)
         tally.samples += 1
         tally.members += 1
         tally.bytesLost += payload.end - memberStart
@@ -213,7 +219,8 @@ extension TarWalk {
             start = block.end
             guard start - position <= limits.extendedHeaderBytes else {
                 endLimited(
-                    "extendedHeaderBytes", limits.extendedHeaderBytes, "bytes of one sparse map", bytes, &table)
+                    "extendedHeaderBytes", limits.extendedHeaderBytes, "bytes of one sparse map", bytes,
+                    &table)
                 return nil
             }
             if bytes.byte(block.start + TarHeader.sparseContinuationOffset) == 0 { return start }

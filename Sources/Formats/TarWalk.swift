@@ -32,6 +32,7 @@ struct TarWalk {
     /// An ignored member whose payload is being passed over unread. Places in the shard.
     struct Skip {
         var start: Int
+        var header: Int
         var payloadStart: Int
         var size: Int
         var end: Int
@@ -113,6 +114,7 @@ struct TarWalk {
         }
         self.skip = nil
         memberStart = skip.start - base
+        position = skip.header - base
         endTruncated(skip.payloadStart - base, skip.size, bytes, &table)
         return false
     }
@@ -163,9 +165,10 @@ struct TarWalk {
             return endLimited(
                 "extendedHeaders", limits.extendedHeaders, "extended headers in a row", bytes, &table)
         }
-        guard size <= limits.extendedHeaderBytes || isTruncated(payloadStart, size, bytes) else {
+        guard size <= limits.extendedHeaderBytes else {
             return endLimited(
-                "extendedHeaderBytes", limits.extendedHeaderBytes, "bytes of one extended header", bytes, &table)
+                "extendedHeaderBytes", limits.extendedHeaderBytes, "bytes of one extended header", bytes,
+                &table)
         }
         guard let payload = locate(payloadStart, size, bytes, &table) else { return }
         var range = payload.start..<payload.start + size
@@ -182,6 +185,7 @@ struct TarWalk {
                 return endMalformed(problem, at: offset, bytes, &table)
             }
             addGlobal(global, bytes)
+            if attributes.headerCount == 1 { return endGlobal(payload) }
         case TarType.paxLocal, TarType.paxLocalSolaris:
             if let (offset, problem) = PaxHeader.parse(bytes, range, into: &attributes) {
                 return endMalformed(problem, at: offset, bytes, &table)
@@ -192,17 +196,26 @@ struct TarWalk {
         position = payload.end
     }
 
+    /// A global header that stands alone is no part of the member after it.
+    private mutating func endGlobal(_ payload: Payload) {
+        if open == nil { tally.bytesParsed += payload.end - memberStart }
+        beginMember(at: payload.end)
+    }
+
     private mutating func endMalformed(
         _ problem: String, at offset: Int, _ bytes: RawSpan, _ table: inout SampleTable
     ) {
         endDamaged(
-            HeadraceError(.malformedPax, "the PAX extended header at byte \(base + position) is malformed: \(problem)"),
+            HeadraceError(
+                .malformedPax, "the PAX extended header at byte \(base + position) is malformed: \(problem)"),
             at: offset, bytes, &table)
     }
 
     private mutating func addGlobal(_ found: TarAttributes, _ bytes: RawSpan) {
         var global = globals.last ?? TarGlobalAttributes()
-        if !found.path.isEmpty { global.path = bytes.copy(from: found.path.lowerBound, to: found.path.upperBound) }
+        if !found.path.isEmpty {
+            global.path = bytes.copy(from: found.path.lowerBound, to: found.path.upperBound)
+        }
         if found.size >= 0 { global.size = found.size }
         if found.isSparse { global.isSparse = true }
         globals.append(global)
@@ -238,7 +251,8 @@ struct TarWalk {
 
     /// A member whose name lies in two places (ustar prefix) or outside the slab (a global path).
     private mutating func gatheredMember(
-        _ type: UInt8, _ size: Int, _ block: RawSpan, _ prefixLength: Int, _ nameLength: Int, _ bytes: RawSpan,
+        _ type: UInt8, _ size: Int, _ block: RawSpan, _ prefixLength: Int, _ nameLength: Int,
+        _ bytes: RawSpan,
         _ table: inout SampleTable
     ) {
         var name: [UInt8] = []
@@ -282,13 +296,15 @@ struct TarWalk {
             guard size == 0 else {
                 return endDamaged(
                     HeadraceError(
-                        .badHeader, "a device or FIFO claims \(size) bytes; where the next header is, is open"),
+                        .badHeader, "a device or FIFO claims \(size) bytes; where the next header is, is open"
+                    ),
                     at: position, bytes, &table)
             }
             ignore(.specialFiles, name, type, payloadStart, 0, bytes, &table)
         case TarType.gnuMultiVolume:
             endDamaged(
-                HeadraceError(.unsupported, "the archive continues a file of another volume; join the volumes first"),
+                HeadraceError(
+                    .unsupported, "the archive continues a file of another volume; join the volumes first"),
                 at: position, bytes, &table)
         default:
             ignore(.specialFiles, name, type, payloadStart, size, bytes, &table)

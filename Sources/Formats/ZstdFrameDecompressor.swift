@@ -25,7 +25,8 @@ package import HeadraceCore
         }
         let size = unsafe ZSTD_findFrameCompressedSize(input.baseAddress, input.count)
         if ZSTD_isError(size) == 0, size != input.count {
-            throw error(frame, .indexMismatch, "the frame has \(size) bytes, the seek table says \(input.count)")
+            throw error(
+                frame, .indexMismatch, "the frame has \(size) bytes, the seek table says \(input.count)")
         }
         let dictionary = unsafe ZSTD_getDictID_fromFrame(input.baseAddress, input.count)
         guard dictionary == 0 else {
@@ -41,7 +42,8 @@ package import HeadraceCore
         if let checksum = frame.checksum {
             let actual = unsafe UInt32(truncatingIfNeeded: xxh64(UnsafeRawBufferPointer(output)))
             guard actual == checksum else {
-                throw error(frame, .checksumMismatch, "the frame's content does not match the seek table's checksum")
+                throw error(
+                    frame, .checksumMismatch, "the frame's content does not match the seek table's checksum")
             }
         }
     }
@@ -53,7 +55,8 @@ package import HeadraceCore
             return error(frame, .checksumMismatch, "the frame's content does not match its checksum", cause)
         case ZSTD_error_dstSize_tooSmall:
             return error(
-                frame, .indexMismatch, "the frame holds more than the \(frame.length) bytes of the seek table", cause)
+                frame, .indexMismatch,
+                "the frame holds more than the \(frame.length) bytes of the seek table", cause)
         case ZSTD_error_srcSize_wrong:
             return error(frame, .truncated, "the frame is cut", cause)
         default:

@@ -28,7 +28,8 @@ package enum ZstdSeekTable {
         guard count <= limits.seekTableFrames else {
             throw HeadraceError(
                 .limitExceeded,
-                "the seek table claims \(count) frames, more than \(limits.seekTableFrames) (limit seekTableFrames)")
+                "the seek table claims \(count) frames, more than \(limits.seekTableFrames) (limit seekTableFrames)"
+            )
         }
         let length = skippableHeaderBytes + count * entryBytes(descriptor) + footerBytes
         guard length <= fileSize else {
@@ -68,7 +69,8 @@ package enum ZstdSeekTable {
         }
         guard compressed == fileSize - length else {
             throw mismatch(
-                "its frames add up to \(compressed) compressed bytes, the file has \(fileSize - length)", fileSize)
+                "its frames add up to \(compressed) compressed bytes, the file has \(fileSize - length)",
+                fileSize)
         }
         return frames
     }

@@ -39,15 +39,23 @@ package import HeadraceCore
         if let failure { throw failure }
         var consumed = 0
         var produced = 0
+        var mayTakeWholeFrame = true
         while true {
-            // One block a call: when the library refuses one, those before it have come out.
-            let offered = min(input.count - consumed, max(hint, 1))
-            if offered == 0, produced == output.count || isAtBoundary { break }
-            let (taken, made, result) = unsafe step(
-                UnsafeRawBufferPointer(rebasing: input[consumed..<consumed + offered]),
-                UnsafeMutableRawBufferPointer(rebasing: output[produced...]))
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: input[consumed...])
+            let room = unsafe UnsafeMutableRawBufferPointer(rebasing: output[produced...])
+            // A frame that is here whole is decompressed in one go, without the library's own window. Otherwise
+            // one block a call: when the library refuses one, those before it have come out.
+            let whole = unsafe isAtBoundary && mayTakeWholeFrame ? wholeFrame(rest, room.count) : 0
+            let offered = whole > 0 ? whole : min(rest.count, max(hint, 1))
+            if offered == 0, room.count == 0 || isAtBoundary { break }
+            let (taken, made, result) = unsafe step(UnsafeRawBufferPointer(rebasing: rest[..<offered]), room)
+            if whole > 0, ZSTD_isError(result) != 0 {
+                mayTakeWholeFrame = false
+                unsafe ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
+                continue
+            }
+            mayTakeWholeFrame = true
             if ZSTD_isError(result) != 0 {
-                let rest = unsafe UnsafeRawBufferPointer(rebasing: input[consumed...])
                 failure = unsafe describe(result, rest)
                 producedBeforeError = produced
                 throw failure!
@@ -64,6 +72,14 @@ package import HeadraceCore
             if taken == 0, made == 0 { break }
         }
         return (consumed, produced)
+    }
+
+    /// Bytes of the frame that `rest` begins with, if all of it is there and its content fits into `room`; else 0.
+    private func wholeFrame(_ rest: UnsafeRawBufferPointer, _ room: Int) -> Int {
+        let content = unsafe ZSTD_getFrameContentSize(rest.baseAddress, rest.count)
+        guard content <= UInt64(room) else { return 0 }  // Unknown and undecodable are the largest numbers.
+        let size = unsafe ZSTD_findFrameCompressedSize(rest.baseAddress, rest.count)
+        return ZSTD_isError(size) == 0 && size <= rest.count ? size : 0
     }
 
     private func step(
@@ -103,7 +119,8 @@ package import HeadraceCore
             }
             return account.error(.unsupported, Self.needsDictionary(identifier), cause: cause)
         case ZSTD_error_checksum_wrong:
-            return account.error(.checksumMismatch, "the frame's content does not match its checksum", cause: cause)
+            return account.error(
+                .checksumMismatch, "the frame's content does not match its checksum", cause: cause)
         case ZSTD_error_frameParameter_windowTooLarge:
             return account.error(
                 .limitExceeded, "the frame needs a window above 2^\(windowLog) bytes (limit zstdWindowLog)",
@@ -126,7 +143,9 @@ package import HeadraceCore
         if let failure { throw failure }
         guard isAtBoundary, hasFrame else {
             throw account.error(
-                .truncated, hasFrame || !isAtBoundary ? "the file ends inside a zstd frame" : "the file has no zstd frame")
+                .truncated,
+                hasFrame || !isAtBoundary ? "the file ends inside a zstd frame" : "the file has no zstd frame"
+            )
         }
     }
 }

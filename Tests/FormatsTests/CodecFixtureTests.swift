@@ -1,0 +1,53 @@
+import Foundation
+import HeadraceCore
+import HeadraceFormats
+import Testing
+
+/// Compressed files that others wrote or damaged, held against the reference tools' answers.
+struct CodecFixtureTests {
+    @Test(arguments: [("zstd", CodecKind.zstd), ("gzip", .gzip), ("zlib", .zlib)])
+    func everyFileGetsItsVerdict(_ kind: String, _ codec: CodecKind) throws {
+        guard let entries = try Fixtures.entries(kind) else { return }
+        for entry in entries {
+            let result = decompressEveryWay(entry.bytes, codec, name: entry.path)
+            let answer = (entry.view["decompress"] as! [[String: Any]])[0]
+            if entry.verdict == "ok" {
+                #expect(result.error == nil, "\(entry.path): \(result.error!)")
+                #expect(result.bytes.count == answer["out_bytes"] as! Int, "\(entry.path)")
+                #expect(sha256(result.bytes[...]) == answer["out_sha256"] as! String, "\(entry.path)")
+            } else {
+                let error = try #require(result.error, "\(entry.path): accepted, must fail")
+                #expect(error.code.category == .data, "\(entry.path): \(error)")
+                // Good bytes before the damage are not withheld.
+                let good = answer["out_bytes"] as! Int
+                #expect(result.bytes.count >= (kind == "zstd" ? 0 : good), "\(entry.path)")
+            }
+        }
+        #expect(entries.count > 20)
+    }
+
+    @Test func dictionariesAreRefusedByName() throws {
+        guard let entries = try Fixtures.entries("zstd") else { return }
+        var refused = 0
+        for entry in entries {
+            let answer = (entry.view["decompress"] as! [[String: Any]])[0]
+            guard (answer["stderr"] as? String)?.contains("Dictionary mismatch") == true else { continue }
+            let error = try #require(decompressEveryWay(entry.bytes, .zstd).error)
+            #expect(error.code == .unsupported, "\(entry.path)")
+            #expect(error.message.contains(/needs dictionary ID [1-9]\d*/), "\(entry.path): \(error)")
+            refused += 1
+        }
+        #expect(refused == 4)
+    }
+
+    @Test func lz4IsRefusedByName() throws {
+        guard let entries = try Fixtures.entries("lz4") else { return }
+        for entry in entries where entry.verdict == "ok" {
+            guard case .failure(let error) = sniff(entry.bytes, name: entry.path) else {
+                Issue.record("\(entry.path): accepted")
+                continue
+            }
+            #expect(error.code == .unsupported && error.message.contains("LZ4"), "\(entry.path): \(error)")
+        }
+    }
+}
