@@ -85,6 +85,7 @@ let package = Package(
         tests("Storage", dependencies: ["HeadraceStorage", "HeadraceCore"]),
         tests("Formats", dependencies: ["HeadraceFormats", "HeadraceCore"]),
         tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore"]),
+        tests("Compute", dependencies: ["HeadraceCompute", "HeadraceCore"]),
         tests("Tiers", dependencies: ["HeadraceTiers", "HeadraceCore"]),
         tests("Headrace", dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage"]),
         tests("Tools", dependencies: ["HeadraceTool", "Pipebench", "HeadraceCore"]),

@@ -14,6 +14,8 @@ public struct ByteCount: Hashable, Comparable, Sendable, CustomStringConvertible
         self.bytes = bytes
     }
 
+    // Numbers here are a programmer's: a negative or overflowing one traps. A user's go through `init(parsing:)`.
+
     /// That many bytes.
     public static func bytes(_ count: Int) -> ByteCount { ByteCount(count) }
     /// 10^3 bytes each.

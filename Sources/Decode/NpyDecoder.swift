@@ -61,7 +61,7 @@ public struct NpyDecoder: Decoder {
             throw HeadraceError(
                 .shapeMismatch,
                 "an array of \(header.elementType.rawValue)\(NpyHeader.tuple(header.shape)) in a column of "
-                    + "\(type.rawValue)\(NpyHeader.tuple(shape)); all samples of a column must agree, or be read as raw"
+                    + "\(type.rawValue)\(NpyHeader.tuple(shape)); all must agree, or be read as raw"
             )
         }
     }
@@ -72,8 +72,8 @@ public struct NpyDecoder: Decoder {
         if actual < expected {
             throw HeadraceError(
                 .truncated,
-                "an .npy array of shape \(NpyHeader.tuple(header.shape)) has \(actual) bytes of elements instead of "
-                    + "\(expected)")
+                "an .npy array of shape \(NpyHeader.tuple(header.shape)) has \(actual) bytes of elements "
+                    + "instead of \(expected)")
         }
         if actual > expected {
             throw HeadraceError(.badValue, "\(actual - expected) bytes follow the elements of an .npy array")

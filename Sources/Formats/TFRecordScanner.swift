@@ -13,238 +13,25 @@ package import HeadraceCore
 /// The CRC of a length is checked before the length is believed; if it fails, nothing after it can be found. A
 /// record whose data fails its CRC is a defect with a place in the order, and the next record follows.
 package final class TFRecordScanner: ShardScanner {
-    private static let headerBytes = 12
-    private static let footerBytes = 4
-
-    private let limits: FormatLimits
-    private let examples: Bool
-    private var names: FieldNameCache
-    private let recordName: Int32?
-    private var parser: ExampleParser
-    package private(set) var account = ShardAccount()
-    private var isDamaged = false
-    private var accountedThrough = 0
+    private var walk: TFRecordWalk
 
     package init(names: FieldNames, limits: FormatLimits = FormatLimits(), examples: Bool = false) {
-        self.limits = limits
-        self.examples = examples
-        self.names = FieldNameCache(names)
-        recordName = names.number(of: Array("record".utf8))
-        parser = ExampleParser(featureLimit: limits.fieldsPerSample)
+        walk = TFRecordWalk(names: names, limits: limits, examples: examples)
     }
+
+    package var account: ShardAccount { walk.account }
 
     package func scan(
         _ bytes: UnsafeRawBufferPointer, at offset: Int, isLast: Bool, total: Int?,
         into table: inout SampleTable
     ) -> ScanOutcome {
-        if isDamaged {
-            let end = offset + bytes.count
-            account.bytesLost += max(0, end - accountedThrough)
-            accountedThrough = max(accountedThrough, end)
-            return ScanOutcome(consumed: bytes.count, isEnded: true)
-        }
-        var position = 0
-        var records = 0
-        var lost = 0
-        var outcome: ScanOutcome?
-        while outcome == nil, position < bytes.count {
-            switch unsafe frame(bytes, position, at: offset, isLast: isLast, total: total) {
-            case .data(let length):
-                let start = position + Self.headerBytes
-                let data = unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<start + length])
-                let defects = table.defects.count
-                let stored = unsafe bytes.bytes.littleEndian32(start + length)
-                if unsafe maskedCRC32C(data) == stored {
-                    unsafe append(data, at: start, sample: offset + position, &table)
-                } else {
-                    table.appendDefect(
-                        HeadraceError(
-                            .checksumMismatch, "the CRC of the record's \(length) bytes does not match"),
-                        offset: offset + position)
-                }
-                records += 1
-                let end = start + length + Self.footerBytes
-                if table.defects.count > defects { lost += end - position }
-                position = end
-            case .more(let needed):
-                outcome = ScanOutcome(consumed: position, needed: needed)
-            case .damaged(let error):
-                table.appendDefect(error, offset: offset + position)
-                account.samples += 1
-                outcome = end(position, at: offset, bytes.count, total)
-            }
-        }
-        account.members += records
-        account.samples += records
-        account.bytesLost += lost
-        account.bytesParsed += position - lost
-        return outcome ?? ScanOutcome(consumed: bytes.count)
-    }
-
-    /// What stands at a record's place.
-    private enum FrameState {
-        case data(length: Int)
-        case more(needed: Int)
-        case damaged(HeadraceError)
-    }
-
-    private func frame(
-        _ bytes: UnsafeRawBufferPointer, _ position: Int, at offset: Int, isLast: Bool, total: Int?
-    ) -> FrameState {
-        let available = bytes.count - position
-        guard available >= Self.headerBytes else {
-            guard isLast else { return .more(needed: Self.headerBytes) }
-            return .damaged(
-                HeadraceError(
-                    .truncated,
-                    "the shard ends inside a record's header: \(available) of \(Self.headerBytes) bytes"))
-        }
-        let header = unsafe UnsafeRawBufferPointer(rebasing: bytes[position..<position + Self.headerBytes])
-        let length = unsafe header.bytes.littleEndian64(0)
-        guard unsafe Self.hasValidLength(header) else {
-            return .damaged(
-                HeadraceError(
-                    .badHeader,
-                    "the CRC of the record's length (\(length)) does not match; what follows cannot be found")
-            )
-        }
-        // The limit comes first, so that the answer does not depend on whether the shard's size is known.
-        guard length <= UInt64(limits.memberBytes) else {
-            return .damaged(
-                HeadraceError(
-                    .limitExceeded,
-                    "the record claims \(length) bytes, more than \(limits.memberBytes) (limit memberBytes)"))
-        }
-        let framing = Self.headerBytes + Self.footerBytes
-        let left = total.map { $0 - offset - position } ?? (isLast ? available : nil)
-        if let left, Int(length) > left - framing {
-            return .damaged(
-                HeadraceError(
-                    .truncated,
-                    "the shard ends inside a record of \(length) bytes: \(left - Self.headerBytes) are left for it "
-                        + "and its CRC"))
-        }
-        let needed = Int(length) + framing
-        if needed > available {
-            // With `isLast` and a total beyond these bytes, the total is what is wrong.
-            guard isLast else { return .more(needed: needed) }
-            return .damaged(HeadraceError(.truncated, "the shard ends inside a record of \(length) bytes"))
-        }
-        return .data(length: Int(length))
+        unsafe walk.scan(bytes, at: offset, isLast: isLast, total: total, into: &table)
     }
 
     /// Whether 12 bytes are a length and its CRC.
     package static func hasValidLength(_ header: UnsafeRawBufferPointer) -> Bool {
-        guard header.count >= headerBytes else { return false }
+        guard header.count >= TFRecordWalk.headerBytes else { return false }
         let length = unsafe UnsafeRawBufferPointer(rebasing: header[..<8])
         return unsafe maskedCRC32C(length) == header.bytes.littleEndian32(8)
     }
-
-    private func end(_ position: Int, at offset: Int, _ count: Int, _ total: Int?) -> ScanOutcome {
-        isDamaged = true
-        accountedThrough = max(total ?? 0, offset + count)
-        account.bytesLost += accountedThrough - (offset + position)
-        return ScanOutcome(consumed: count, isEnded: true)
-    }
-
-    /// Adds one good record.
-    @inline(__always)
-    private func append(
-        _ data: UnsafeRawBufferPointer, at start: Int, sample offset: Int, _ table: inout SampleTable
-    ) {
-        if examples {
-            switch unsafe parser.parse(data.bytes) {
-            case .example:
-                return unsafe appendExample(data.bytes, at: start, sample: offset, &table)
-            case .tooManyFeatures:
-                return reject(
-                    TarWalk.exceeded("fieldsPerSample", limits.fieldsPerSample, "features"), offset, &table)
-            case .other:
-                break
-            }
-        }
-        guard let recordName else { return reject(Self.tooManyNames, offset, &table) }
-        table.samples.append(
-            SampleRecord(
-                offset: offset, keyOffset: Int32(truncatingIfNeeded: table.keys.count), keyLength: 0,
-                firstField: Int32(truncatingIfNeeded: table.fields.count), fieldCount: 1))
-        table.fields.append(FieldRecord(offset: start, length: data.count, name: recordName))
-    }
-
-    private func appendExample(
-        _ data: RawSpan, at start: Int, sample offset: Int, _ table: inout SampleTable
-    ) {
-        let firstField = table.fields.count
-        let keyOffset = table.keys.count
-        for feature in parser.features {
-            guard let kind = feature.kind else { continue }
-            let name = data.extracting(feature.name)
-            var problem: HeadraceError?
-            if feature.isMerged {
-                problem = HeadraceError(
-                    .unsupported, "the feature's list is spread over several messages; write it as one")
-            } else if kind == .bytes, feature.count == 1, name.byteCount == 7, name.hasText("__key__") {
-                guard feature.first.count <= limits.nameBytes else {
-                    problem = TarWalk.exceeded("nameBytes", limits.nameBytes, "bytes of a key")
-                    return undo(problem!, name, firstField, keyOffset, offset, &table)
-                }
-                data.extracting(feature.first).append(to: &table.keys)
-                continue
-            } else {
-                problem = append(feature, kind, name, at: start, firstField, &table)
-            }
-            if let problem { return undo(problem, name, firstField, keyOffset, offset, &table) }
-        }
-        table.samples.append(
-            SampleRecord(
-                offset: offset, keyOffset: Int32(truncatingIfNeeded: keyOffset),
-                keyLength: Int32(truncatingIfNeeded: table.keys.count - keyOffset),
-                firstField: Int32(truncatingIfNeeded: firstField),
-                fieldCount: Int32(truncatingIfNeeded: table.fields.count - firstField)))
-    }
-
-    /// One feature as a field; returns what is wrong with it.
-    @inline(__always)
-    private func append(
-        _ feature: ExampleParser.Feature, _ kind: ExampleParser.Kind, _ name: RawSpan, at start: Int,
-        _ firstField: Int, _ table: inout SampleTable
-    ) -> HeadraceError? {
-        let spelling: FieldNameCache.Spelling
-        var span = feature.list
-        switch kind {
-        case .bytes where feature.count == 1:
-            spelling = .feature
-            span = feature.first
-        case .bytes: spelling = .bytesList
-        case .float: spelling = .floatList
-        case .int64: spelling = .int64List
-        }
-        guard name.byteCount <= limits.nameBytes,
-            let number = names.number(of: name, spelling, at: table.fields.count - firstField)
-        else { return Self.tooManyNames }
-        for index in firstField..<table.fields.count where table.fields[index].name == number {
-            return HeadraceError(.duplicateField, "two features of the record lead to this field name")
-        }
-        table.fields.append(FieldRecord(offset: start + span.lowerBound, length: span.count, name: number))
-        return nil
-    }
-
-    private func undo(
-        _ error: HeadraceError, _ feature: RawSpan, _ firstField: Int, _ keyOffset: Int, _ offset: Int,
-        _ table: inout SampleTable
-    ) {
-        let key = Array(table.keys[keyOffset...])
-        table.keys.removeLast(key.count)
-        table.fields.removeLast(table.fields.count - firstField)
-        table.appendDefect(error.placed(field: feature.text), offset: offset, key: key)
-    }
-
-    private func reject(_ error: HeadraceError, _ offset: Int, _ table: inout SampleTable) {
-        table.appendDefect(error, offset: offset)
-    }
-
-    private static let tooManyNames = HeadraceError(
-        .limitExceeded,
-        "a field name is too long (limit nameBytes), or there are more than \(FieldNames.limit) of them in one data "
-            + "set: names must not carry data")
 }

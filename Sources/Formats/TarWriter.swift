@@ -149,8 +149,6 @@ package final class TarWriter {
             unsafe memset(block.baseAddress! + 148, 0x20, 8)
             unsafe block[156] = type
             unsafe memcpy(block.baseAddress! + 257, "ustar\u{0}00", 8)
-            put(octal: 0, digits: 7, at: 329)
-            put(octal: 0, digits: 7, at: 337)
             unsafe put(prefix, at: 345)
             var sum = 0
             for index in 0..<Self.blockByteCount { sum += unsafe Int(block[index]) }

@@ -1,3 +1,4 @@
+internal import HeadraceCompute
 public import HeadraceCore
 public import HeadraceDecode
 
@@ -8,9 +9,11 @@ final class SlotLease: @unchecked Sendable {
     let engine: Engine
     let slot: BatchSlot
 
-    init(engine: Engine, slot: BatchSlot) {
+    /// Brings the batch to where it is wanted. A slot that cannot be placed is given back by the error's way out.
+    init(engine: Engine, slot: BatchSlot) throws(HeadraceError) {
         self.engine = engine
         self.slot = slot
+        try slot.place(engine.backend)
     }
 
     deinit { engine.takeBack(slot) }
@@ -46,7 +49,7 @@ public final class Batch: Sendable {
             if let place = engine.columns.firstIndex(where: { $0.name == field }) {
                 return Tensor(
                     lease, name: field, layout: engine.columns[place].layout,
-                    storage: lease.slot.storage[place])
+                    placement: lease.slot.placements[place])
             }
             guard engine.columns.isEmpty, engine.names.known(field) != nil else {
                 let known = engine.columns.isEmpty ? engine.names.all : engine.columns.map(\.name)
@@ -54,7 +57,7 @@ public final class Batch: Sendable {
                     .missingField,
                     "the batch has no field '\(field)'; it has: \(known.sorted().joined(separator: ", "))")
             }
-            return Tensor(lease, name: field, layout: .spans(.bytes), storage: nil)
+            return Tensor(lease, name: field, layout: .spans(.bytes), placement: nil)
         }
     }
 
@@ -93,15 +96,15 @@ extension BatchSlot {
 public struct Tensor: Sendable {
     private let lease: SlotLease
     private let name: String
-    private let storage: Slab?
+    private let placement: Placement?
     /// How the rows lie in memory.
     public let layout: ColumnLayout
 
-    init(_ lease: SlotLease, name: String, layout: ColumnLayout, storage: Slab?) {
+    init(_ lease: SlotLease, name: String, layout: ColumnLayout, placement: Placement?) {
         self.lease = lease
         self.name = name
         self.layout = layout
-        self.storage = storage
+        self.placement = placement
     }
 
     /// Number of rows.
@@ -126,12 +129,13 @@ public struct Tensor: Sendable {
     /// A tensor of fixed shape is given in place; spans are gathered into fresh memory first.
     public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
     {
-        guard let storage else {
+        guard let placement else {
             var gathered: [UInt8] = []
             for row in 0..<count { unsafe withRow(row) { span in unsafe gathered.append(contentsOf: span) } }
             return try unsafe gathered.withUnsafeBytes { bytes in try unsafe body(bytes) }
         }
-        return try unsafe body(UnsafeRawBufferPointer(start: storage.base, count: count * layout.rowBytes))
+        return try unsafe body(
+            UnsafeRawBufferPointer(start: placement.address, count: count * layout.rowBytes))
     }
 
     /// The bytes of one row, in place; empty where a row lacks an optional field.
@@ -139,9 +143,10 @@ public struct Tensor: Sendable {
         -> Result
     {
         precondition(row >= 0 && row < count, "row \(row) of a tensor with \(count) rows")
-        if let storage {
+        if let placement {
             let bytes = layout.rowBytes
-            return try unsafe body(UnsafeRawBufferPointer(start: storage.base + row * bytes, count: bytes))
+            return try unsafe body(
+                UnsafeRawBufferPointer(start: placement.address + row * bytes, count: bytes))
         }
         let (view, sample, _) = unsafe lease.slot.sample(row)
         guard let number = lease.engine.names.known(name),

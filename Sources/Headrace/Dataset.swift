@@ -76,8 +76,8 @@ public struct Dataset: Sendable, CustomStringConvertible {
     ///
     /// Throws `usage` for options that make no sense, `notFound` with all missing shards, `budget` with the bytes
     /// needed when the memory budget is too small, and what recognising the first shard throws.
-    public func loader(on backend: HostBackend = .host) throws(HeadraceError) -> Loader {
-        try LoaderBuilder(self, backend).open()
+    public func loader(on device: ComputeDevice = .host) throws(HeadraceError) -> Loader {
+        try LoaderBuilder(self, device).open()
     }
 
     /// The shards and the options that decide the order.

@@ -31,7 +31,7 @@ public final class Loader: AsyncSequence, Sendable {
     /// the same. Holding more than `heldBatches` batches throws `heldBatches`, at once; let one go and call again.
     public func next() throws(HeadraceError) -> Batch? {
         guard let slot = try engine.next() else { return nil }
-        return Batch(SlotLease(engine: engine, slot: slot))
+        return Batch(try SlotLease(engine: engine, slot: slot))
     }
 
     /// Iterates over the remaining batches without blocking a thread of Swift's.
@@ -59,7 +59,8 @@ public final class Loader: AsyncSequence, Sendable {
             } onCancel: {
                 engine.cancel(id)
             }
-            return try outcome.get().map { Batch(SlotLease(engine: engine, slot: $0)) }
+            guard let slot = try outcome.get() else { return nil }
+            return Batch(try SlotLease(engine: engine, slot: slot))
         }
     }
 }
@@ -75,6 +76,6 @@ struct LoaderOpening: Sendable {
     var openedAt: Int
     var openNanoseconds: Int
     var cpuAtOpen: Int
-    var ioAtOpen: ProcessIO
+    var ioAtOpen: ProcessIO?
     var notes: [String]
 }

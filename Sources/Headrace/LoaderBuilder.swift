@@ -10,12 +10,12 @@ struct LoaderBuilder {
     static let probedShards = 8
 
     let dataset: Dataset
-    let backend: HostBackend
+    let device: ComputeDevice
     let options: LoaderOptions
 
-    init(_ dataset: Dataset, _ backend: HostBackend) {
+    init(_ dataset: Dataset, _ device: ComputeDevice) {
         self.dataset = dataset
-        self.backend = backend
+        self.device = device
         options = dataset.options
     }
 
@@ -24,6 +24,9 @@ struct LoaderBuilder {
         let cpuAtOpen = Clock.processCPU()
         let ioAtOpen = ProcessIO.now()
         try checkOptions()
+        guard device == .host else {
+            throw HeadraceError(.unsupported, "no back end for the device \(device); batches go to the host")
+        }
         let names = FieldNames()
         let catalog = try Catalog(dataset.shards, names: names)
         if options.direct && !catalog.directories.isEmpty {
@@ -42,12 +45,12 @@ struct LoaderBuilder {
             directories: catalog.directories)
         let probe = try probe(catalog, opener, names, pool, geometry)
         try checkBudget(pool, geometry, lanes: lanes, probe)
-        let slots = try makeSlots(probe.columns, pool)
+        let slots = makeSlots(probe.columns, pool)
         let usesRing = storage.choice.way != .blocking
         let engine = Engine(
             options: options, catalog: catalog, columns: probe.columns, pool: pool, geometry: geometry,
             slots: slots,
-            names: names, openers: opener, workerCount: workers,
+            names: names, openers: opener, backend: HostBackend(pool: pool), workerCount: workers,
             ringDepth: usesRing ? options.queueDepth : nil)
         let opening = LoaderOpening(
             engineReason: storage.choice.reason, isDirect: options.direct, workers: workers, budget: budget,
@@ -186,21 +189,11 @@ struct LoaderBuilder {
         }
     }
 
-    private func makeSlots(_ columns: [Column], _ pool: SlabPool) throws(HeadraceError) -> [BatchSlot] {
-        var slots: [BatchSlot] = []
-        for _ in 0..<slotCount {
-            var storage: [Slab?] = []
-            for column in columns {
-                let bytes = column.layout.rowBytes * options.batchSize
-                storage.append(bytes == 0 ? nil : try backend.allocate(bytes, from: pool))
-            }
-            pool.charge(options.batchSize * MemoryLayout<RowReference>.stride)
-            slots.append(
-                BatchSlot(
-                    capacity: options.batchSize, columns: columns, storage: storage, hasHashes: options.digest
-                ))
+    private func makeSlots(_ columns: [Column], _ pool: SlabPool) -> [BatchSlot] {
+        pool.charge(slotCount * options.batchSize * MemoryLayout<RowReference>.stride)
+        return (0..<slotCount).map { _ in
+            BatchSlot(capacity: options.batchSize, columns: columns, hasHashes: options.digest)
         }
-        return slots
     }
 
     // MARK: Threads

@@ -107,8 +107,9 @@ private func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
     @Test func zstdAgrees() throws {
         let script = """
             import subprocess, sys
-            sys.stdout.write('\\n'.join('%d' % int.from_bytes(subprocess.run(['zstd', '-c', '--check'],
-                input=bytes(i * 7 % 256 for i in range(n)), capture_output=True, check=True).stdout[-4:], 'little')
+            sys.stdout.write('\\n'.join('%d' % int.from_bytes(subprocess.run(
+                ['zstd', '-c', '--check'], input=bytes(i * 7 % 256 for i in range(n)),
+                capture_output=True, check=True).stdout[-4:], 'little')
                 for n in (1, 31, 32, 33, 1000, 100000)))
             """
         guard let output = try Oracle.python(script, for: "zstdAgrees") else { return }

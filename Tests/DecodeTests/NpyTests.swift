@@ -169,9 +169,10 @@ private func error(_ bytes: [UInt8]) -> HeadraceError? {
                     raw = rng.integers(0, 2 if kind == 'b1' else 256, size, dtype=np.uint8).tobytes()
                     a = np.frombuffer(raw, dtype=order + kind).reshape(shape)
                     with open(f'{sys.argv[1]}/{n}.npy', 'wb') as f:
-                      np.lib.format.write_array(f, np.array(a, order=layout), version=[(1, 0), (2, 0), (3, 0)][n % 3])
+                      np.lib.format.write_array(f, np.array(a, order=layout), version=(1 + n % 3, 0))
                     native = np.ascontiguousarray(a).astype(a.dtype.newbyteorder('='), copy=True)
-                    if kind[0] in 'fc': native = np.ascontiguousarray(a).byteswap().view(kind) if order == '>' else a
+                    if kind[0] in 'fc':
+                      native = np.ascontiguousarray(a).byteswap().view(kind) if order == '>' else a
                     open(f'{sys.argv[1]}/{n}.raw', 'wb').write(np.ascontiguousarray(native).tobytes())
                     print(kind, ','.join(map(str, shape)), sep=';'); n += 1
             """

@@ -85,7 +85,7 @@ import Testing
             let fixture = try LoaderFixture(name, counts: [30])
             let path = fixture.pattern.replacingOccurrences(of: "{0..0}", with: "0")
             let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
-            try bytes.prefix(bytes.count * 2 / 3).write(to: URL(fileURLWithPath: path))
+            try bytes.prefix((bytes.count * 2 / 3) | 1).write(to: URL(fileURLWithPath: path))
             let loader = try Dataset(path).batched(1).with { $0.parsesExamples = true }.loader()
             var keys: [String] = []
             let error = #expect(throws: HeadraceError.self) {
@@ -96,6 +96,27 @@ import Testing
             #expect(keys == Array(fixture.keys[0].prefix(keys.count)))
             #expect(keys.count > 10)
         }
+    }
+
+    @Test func tarCutBetweenMembersIsCaughtByItsManifest() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [30, 5])
+        let path = fixture.folder("shard0/s-000.tar")
+        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        let cut = try #require(bytes.firstRange(of: Array("k0-20.bin".utf8))).lowerBound
+        try Data(bytes[..<cut]).write(to: URL(fileURLWithPath: path))
+        let dataset = Dataset(fixture.pattern).batched(1).with { $0.lanes = 1 }
+        let loader = try dataset.loader()
+        var keys: [String] = []
+        let error = #expect(throws: HeadraceError.self) {
+            while let batch = try loader.next() { keys += batch.keys }
+        }
+        #expect(error?.code == .indexMismatch)
+        #expect(keys == Array(fixture.keys[0][..<20]))
+        // Without a manifest nothing tells that it was ever longer: tar's end marker is often left out.
+        try FileManager.default.removeItem(atPath: fixture.folder("shard0/.headrace"))
+        let (all, report) = try drain(dataset)
+        #expect(all == Array(fixture.keys[0][..<20]) + fixture.keys[1])
+        #expect(report.ignored["missingEndOfArchive"] == 1)
     }
 
     @Test func missingShardsAreListedAtOpen() throws {
@@ -137,7 +158,9 @@ import Testing
         let folder = TemporaryFolder()
         let samples = (0..<10).map { index in
             let number = ("cls", Array("\(index)".utf8))
-            return ("k\(index)", index == 4 ? [("txt", Array("a".utf8))] : [number, ("txt", Array("b".utf8))])
+            return (
+                "k\(index)", index == 4 ? [("txt", Array("a".utf8))] : [number, ("txt", Array("b".utf8))]
+            )
         }
         _ = try Packer([ListSource(samples: samples)], options: PackOptions(output: folder("s.tar"))).run()
         let base = Dataset(folder("s.tar")).batched(5).decoding("txt", with: .text)
@@ -149,7 +172,9 @@ import Testing
         let first = try #require(try lenient.next())
         #expect(try first["cls"].elements(as: Int64.self) == [0, 1, 2, 3, 0])
         #expect(try first["txt"].strings == ["b", "b", "b", "b", "a"])
-        let unknown = #expect(throws: HeadraceError.self) { try base.decoding("jpg", with: .integer).loader().next() }
+        let unknown = #expect(throws: HeadraceError.self) {
+            try base.decoding("jpg", with: .integer).loader().next()
+        }
         #expect(unknown?.code == .missingField)
     }
 }

@@ -23,7 +23,10 @@ struct LoaderFixture {
     var payloads: [String: [UInt8]] = [:]
 
     /// - Parameter counts: samples of each shard.
-    init(_ name: String = "s-%03d.tar", counts: [Int] = [40, 7, 23, 61, 1], payload: (Int) -> Int = { $0 * 37 % 900 })
+    init(
+        _ name: String = "s-%03d.tar", counts: [Int] = [40, 7, 23, 61, 1],
+        payload: (Int) -> Int = { $0 * 37 % 900 }
+    )
         throws
     {
         var total = 0
@@ -67,7 +70,9 @@ struct LoaderFixture {
         }
         var order: [String] = []
         while queues.contains(where: { !$0.isEmpty }) {
-            for lane in queues.indices where !queues[lane].isEmpty { order.append(queues[lane].removeFirst()) }
+            for lane in queues.indices where !queues[lane].isEmpty {
+                order.append(queues[lane].removeFirst())
+            }
         }
         return order
     }

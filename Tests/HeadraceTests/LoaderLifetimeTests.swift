@@ -11,7 +11,8 @@ import Testing
             for taken in [0, 1, 2, 5, 17] {
                 weak var engineObject: Engine?
                 do {
-                    let loader = try Dataset(fixture.pattern).shuffled(seed: 1, buffer: 64).batched(8).repeated(nil)
+                    let loader = try Dataset(fixture.pattern).shuffled(seed: 1, buffer: 64).batched(8)
+                        .repeated(nil)
                         .workers(2).with { $0.engine = engine }.loader()
                     engineObject = loader.engine
                     for _ in 0..<taken { _ = try loader.next() }
@@ -30,7 +31,9 @@ import Testing
         }
         let batch = try #require(held)
         let bytes = try batch["bin"]
-        for (row, key) in batch.keys.enumerated() { #expect(bytes.bytes(ofRow: row) == fixture.payloads[key]) }
+        for (row, key) in batch.keys.enumerated() {
+            #expect(bytes.bytes(ofRow: row) == fixture.payloads[key])
+        }
     }
 
     @Test func holdingTooManyBatchesThrowsAtOnceAndRecovers() throws {
@@ -58,7 +61,9 @@ import Testing
 
     @Test func asyncIterationYieldsTheSame() async throws {
         let fixture = try LoaderFixture("s-%03d.tfrecord.zst", counts: [50, 70])
-        let dataset = Dataset(fixture.pattern).shuffled(seed: 9, buffer: 20).batched(7).with { $0.parsesExamples = true }
+        let dataset = Dataset(fixture.pattern).shuffled(seed: 9, buffer: 20).batched(7).with {
+            $0.parsesExamples = true
+        }
         var keys: [String] = []
         for try await batch in try dataset.loader() { keys += batch.keys }
         #expect(keys == (try drain(dataset).keys))
@@ -99,11 +104,14 @@ import Testing
     @Test func nonsenseOptionsAreUsageErrors() throws {
         let fixture = try LoaderFixture(counts: [3])
         let changes: [(inout LoaderOptions) -> Void] = [
-            { $0.batchSize = 0 }, { $0.lanes = 0 }, { $0.epochs = 0 }, { $0.workers = 0 }, { $0.queueDepth = 0 },
+            { $0.batchSize = 0 }, { $0.lanes = 0 }, { $0.epochs = 0 }, { $0.workers = 0 },
+            { $0.queueDepth = 0 },
             { $0.prefetch = 0 }, { $0.heldBatches = 0 }, { $0.shuffle = .buffer(0) },
         ]
         for change in changes {
-            let error = #expect(throws: HeadraceError.self) { try Dataset(fixture.pattern).with(change).loader() }
+            let error = #expect(throws: HeadraceError.self) {
+                try Dataset(fixture.pattern).with(change).loader()
+            }
             #expect(error?.code == .usage)
         }
     }
@@ -115,7 +123,8 @@ import Testing
             try folder.write("src/d\(index % 3)/f\(index).cls", Array("\(index)".utf8))
         }
         try folder.write("src/big.bin", LoaderFixture.bytes(6_000_000, seed: 1))
-        _ = try Packer([DirectorySource(folder("src"))], options: PackOptions(output: folder("p.tar.zst"))).run()
+        _ = try Packer([DirectorySource(folder("src"))], options: PackOptions(output: folder("p.tar.zst")))
+            .run()
         let options: (inout LoaderOptions) -> Void = { $0.digest = true }
         let direct = try drain(Dataset(folder("src")).batched(8).with(options))
         let packed = try drain(Dataset(folder("p.tar.zst")).batched(8).with(options))

@@ -52,7 +52,8 @@ import Testing
                         $0.prefetch = depth
                     }
                     do {
-                        #expect(try drain(variant).report.digest == reference, "\(workers) \(engine) \(depth)")
+                        #expect(
+                            try drain(variant).report.digest == reference, "\(workers) \(engine) \(depth)")
                     } catch let error as HeadraceError where error.code == .ringRefused {
                         print("SKIPPED: io_uring: \(error.message)")
                     }
@@ -62,6 +63,31 @@ import Testing
         for memory in [4, 16, 64] {
             #expect(try drain(base.memory(.mebibytes(memory))).report.digest == reference)
         }
+    }
+
+    @Test func digestIsThatOfKeysNamesAndPayloadsInOrder() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [5, 3])
+        var ordered = OrderedDigest()
+        var set = SetDigest()
+        for key in fixture.expectedOrder(lanes: 8) {
+            var sample = Array(key.utf8).withUnsafeBytes { SampleDigest(key: $0) }
+            let parts = key.dropFirst().split(separator: "-").map { Int($0)! }
+            let number = fixture.keys[..<parts[0]].reduce(0) { $0 + $1.count } + parts[1]
+            for (name, payload) in [("bin", fixture.payloads[key]!), ("cls", Array("\(number)".utf8))] {
+                Array(name.utf8).withUnsafeBytes { name in
+                    payload.withUnsafeBytes { sample.add(name: name, payload: $0) }
+                }
+            }
+            ordered.add(sample.value)
+            set.add(sample.value)
+        }
+        let report = try drain(Dataset(fixture.pattern).batched(3).with { $0.digest = true }).report
+        #expect(report.digest == ordered.hexadecimal)
+        #expect(report.setDigest == set.hexadecimal)
+        // Fields that are not asked for do not count.
+        let part = try drain(Dataset(fixture.pattern).decoding("cls", with: .raw).with { $0.digest = true })
+            .report
+        #expect(part.digest != report.digest)
     }
 
     @Test func shufflingPermutesEachEpochAnew() throws {

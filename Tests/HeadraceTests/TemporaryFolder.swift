@@ -22,7 +22,9 @@ final class TemporaryFolder {
 }
 
 /// Runs a program to its end; nil where it is not installed.
-func run(_ program: String, _ arguments: [String], input: [UInt8]? = nil) throws -> (status: Int32, output: [UInt8])? {
+func run(_ program: String, _ arguments: [String], input: [UInt8]? = nil) throws -> (
+    status: Int32, output: [UInt8]
+)? {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = [program] + arguments

@@ -32,7 +32,8 @@ import Testing
         #expect(!AtomicFile.isTemporary("out.tar"))
         try file.commit()
         #expect(try names(scratch) == ["out.tar"])
-        #expect(try content(path) == bytes)
+        let isEqual = try content(path) == bytes
+        #expect(isEqual)
         let mask = umask(0)
         umask(mask)
         let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int

@@ -32,7 +32,7 @@ import Testing
                     min(request.offset, content.count)..<min(request.offset + request.length, content.count)
                 #expect(results[UInt64(slot)]?.count == expected.count)
                 let start = slot * room
-                #expect(equal(memory.base + start, content, expected))
+                expect(memory.base + start, is: content, expected)
                 if setup.direct == .off {
                     // Nothing is written beyond what was asked for.
                     #expect(memory.isFilled(start + expected.count..<start + room, 0xA5))
@@ -52,7 +52,7 @@ import Testing
             let request = ReadRequest(
                 ticket: 3, file: file, offset: 0, length: 16384, destination: memory.base)
             #expect(reader.read(request)?.count == size)
-            #expect(memory.bytes(0..<size) == content)
+            expect(memory.base, is: content, 0..<size)
             reader.close()
         }
     }
@@ -154,8 +154,7 @@ import Testing
                 #expect(count == piece)
                 // Pages cut off during the read may read as zeros; the identity check is what tells.
                 if slot < 32 {
-                    #expect(
-                        equal(memory.base + slot * piece, content, slot * piece..<(slot + 1) * piece))
+                    expect(memory.base + slot * piece, is: content, slot * piece..<(slot + 1) * piece)
                 }
             case .failure(let error):
                 #expect(error.code == .fileChanged)
@@ -182,7 +181,7 @@ import Testing
         let memory = Memory(16384)
         let request = ReadRequest(ticket: 1, file: file, offset: 0, length: 16384, destination: memory.base)
         #expect(reader.read(request)?.count == 6000)
-        #expect(memory.bytes(0..<6000) == content)
+        expect(memory.base, is: content, 0..<6000)
         let error = #expect(throws: HeadraceError.self) { try file.checkUnchanged() }
         #expect(error?.code == .fileChanged)
         #expect(error?.message.contains("16000") == true)
@@ -198,7 +197,7 @@ import Testing
         let memory = Memory(53248)
         let request = ReadRequest(ticket: 1, file: file, offset: 0, length: 53248, destination: memory.base)
         #expect(reader.read(request)?.count == 50_000)
-        #expect(memory.bytes(0..<50_000) == content)
+        expect(memory.base, is: content, 0..<50_000)
         try file.checkUnchanged()
         reader.close()
     }
@@ -222,7 +221,7 @@ import Testing
         #expect(reader.inFlight == 0)
         #expect(Set(completions.map(\.ticket)) == Set(requests.map(\.ticket)))
         #expect(completions.count == 256)
-        #expect(equal(memory.base, content, 0..<1 << 20))
+        expect(memory.base, is: content, 0..<1 << 20)
         reader.wait(minimum: 1, into: &completions)
         #expect(completions.count == 256)
         reader.close()
@@ -327,7 +326,7 @@ import Testing
                 })
             for number in 0..<300 {
                 #expect(results[UInt64(number)]?.count == 5000)
-                #expect(memory.bytes(number * 8192..<number * 8192 + 5000) == contents[number])
+                expect(memory.base + number * 8192, is: contents[number], 0..<5000)
             }
         }
         reader.close()

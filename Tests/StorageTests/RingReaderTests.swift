@@ -34,7 +34,7 @@ import Testing
             for (number, slab) in slabs.enumerated() {
                 #expect(results[UInt64(number)]?.count == Self.slabBytes)
                 let start = number * Self.slabBytes
-                #expect(equal(slab.base, content, start..<start + Self.slabBytes))
+                expect(slab.base, is: content, start..<start + Self.slabBytes)
                 slab.base.initializeMemory(as: UInt8.self, repeating: 0, count: Self.slabBytes)
                 pool.give(slab)
             }
@@ -65,7 +65,7 @@ import Testing
                     destination: slab.base, slab: slab)
                 #expect(reader.read(request)?.count == Self.slabBytes)
                 let start = piece * Self.slabBytes
-                #expect(equal(slab.base, content, start..<start + Self.slabBytes))
+                expect(slab.base, is: content, start..<start + Self.slabBytes)
             }
             pool.give(slab)
             // Takes the whole budget, so that the slab's pages go back to the kernel.
@@ -95,7 +95,7 @@ import Testing
                     })
                 for (number, slab) in slabs.enumerated() {
                     let start = number * Self.slabBytes
-                    #expect(equal(slab.base, content, start..<start + Self.slabBytes))
+                    expect(slab.base, is: content, start..<start + Self.slabBytes)
                     slab.base.initializeMemory(as: UInt8.self, repeating: 0, count: Self.slabBytes)
                 }
             }
@@ -115,7 +115,7 @@ import Testing
         let request = ReadRequest(
             ticket: 1, file: file, offset: 0, length: 4096, destination: memory.base, slab: slab)
         #expect(reader.read(request)?.count == 4096)
-        #expect(memory.bytes(0..<4096) == content)
+        expect(memory.base, is: content, 0..<4096)
         #expect(reader.registeredCounts.slabs == 0)
         reader.close()
     }
@@ -147,7 +147,7 @@ import Testing
                     })
                 for (number, slab) in slabs.enumerated() {
                     #expect(results[UInt64(number)]?.count == 1 << 20)
-                    #expect(equal(slab.base, content, number << 20..<(number + 1) << 20))
+                    expect(slab.base, is: content, number << 20..<(number + 1) << 20)
                 }
             }
             #expect(reader.registeredCounts.slabs == 0)

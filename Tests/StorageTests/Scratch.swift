@@ -59,10 +59,16 @@ func randomBytes(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
     }
 }
 
-/// Whether the memory at `start` is `content[range]`.
-func equal(_ start: UnsafeRawPointer, _ content: [UInt8], _ range: Range<Int>) -> Bool {
+/// Expects the memory at `start` to be `content[range]`. The macro alone would print all the bytes.
+func expect(
+    _ start: UnsafeRawPointer, is content: [UInt8], _ range: Range<Int>,
+    sourceLocation: SourceLocation = #_sourceLocation
+) {
     precondition(range.lowerBound >= 0 && range.upperBound <= content.count)
-    return content.withUnsafeBytes { memcmp(start, $0.baseAddress! + range.lowerBound, range.count) == 0 }
+    let isEqual = content.withUnsafeBytes {
+        memcmp(start, $0.baseAddress! + range.lowerBound, range.count) == 0
+    }
+    #expect(isEqual, "bytes \(range) differ", sourceLocation: sourceLocation)
 }
 
 /// Memory that direct reads may go to.
@@ -85,10 +91,6 @@ final class Memory {
         guard !range.isEmpty else { return true }
         let start = base + range.lowerBound
         return start.load(as: UInt8.self) == byte && memcmp(start, start + 1, range.count - 1) == 0
-    }
-
-    func bytes(_ range: Range<Int>) -> [UInt8] {
-        Array(UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
     }
 }
 

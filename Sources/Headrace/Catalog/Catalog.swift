@@ -63,10 +63,37 @@ struct Catalog: Sendable {
         guard !shards.isEmpty else {
             throw HeadraceError(.usage, "no shards were named")
         }
-        self.shards = shards
+        self.shards = try Self.withManifests(shards)
         self.directories = directories
         self.notes = notes
         nameBytes = shards.map { Array($0.name.utf8) }
+    }
+
+    /// Looks each shard up in the manifest of its folder.
+    private static func withManifests(_ shards: [Shard]) throws(HeadraceError) -> [Shard] {
+        var folders: [String: [String: Shard.Listed]] = [:]
+        var listed: [Shard] = []
+        listed.reserveCapacity(shards.count)
+        for var shard in shards {
+            let folder = shard.folder
+            if folders[folder] == nil {
+                folders[folder] = try entries(of: folder + "/.headrace/manifest.json")
+            }
+            shard.listed = folders[folder]?[shard.name]
+            listed.append(shard)
+        }
+        return listed
+    }
+
+    private static func entries(of path: String) throws(HeadraceError) -> [String: Shard.Listed] {
+        guard try LocalFiles.kind(path) == .file else { return [:] }
+        var entries: [String: Shard.Listed] = [:]
+        for set in try Manifest.read(path).sets {
+            for shard in set.shards {
+                entries[shard.name] = .init(byteCount: shard.byteCount, sampleCount: shard.sampleCount)
+            }
+        }
+        return entries
     }
 
     private static func isHidden(_ relativePath: String) -> Bool {

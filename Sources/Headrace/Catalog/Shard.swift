@@ -9,6 +9,30 @@ struct Shard: Sendable, Equatable {
     let path: String
     /// Bytes of the file; for a directory, of its samples.
     let size: Int
+    /// What the manifest beside the shard says of it; nil where there is none.
+    var listed: Listed?
+
+    /// What a manifest promises. A shard that keeps less has lost something, even where its format cannot tell.
+    struct Listed: Sendable, Equatable {
+        var byteCount: Int
+        var sampleCount: Int
+    }
+
+    /// The defect of a shard of `found` samples, if it is not what the manifest promises.
+    func disagreement(found: Int) -> HeadraceError? {
+        guard let listed, listed.byteCount != size || listed.sampleCount != found else { return nil }
+        return HeadraceError(
+            .indexMismatch,
+            "the manifest lists \(listed.sampleCount) samples in \(listed.byteCount) bytes, the shard has \(found) in "
+                + "\(size): it was cut or replaced (pack it again, or remove its manifest)",
+            at: .init(shard: path))
+    }
+
+    /// The folder it lies in.
+    var folder: String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
 
     /// The part of the path that identifies the shard wherever the data set is copied to.
     var name: String { String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]) }

@@ -1,3 +1,4 @@
+internal import HeadraceCompute
 internal import HeadraceCore
 internal import HeadraceDecode
 
@@ -31,8 +32,10 @@ struct Column: Sendable {
     /// The chunks the rows lie in, one use held of each.
     var chunks: [Chunk] = []
     var views: [ChunkView] = unsafe []
-    /// Memory of each column; nil for spans.
-    let storage: [Slab?]
+    /// Memory of each column while workers fill it; nil for spans, and before the slot is equipped.
+    var staging: [StagingMemory?]
+    /// Where each column is while the consumer has the batch.
+    var placements: [Placement?]
     /// Runs of rows that are not decoded yet.
     var pendingRuns = 0
     var defects: [(row: Int, error: HeadraceError)] = []
@@ -41,10 +44,11 @@ struct Column: Sendable {
     /// Defective rows per shard number, for the accounts.
     private let columns: [Column]
 
-    init(capacity: Int, columns: [Column], storage: [Slab?], hasHashes: Bool) {
+    init(capacity: Int, columns: [Column], hasHashes: Bool) {
         self.capacity = capacity
         self.columns = columns
-        self.storage = storage
+        staging = columns.map { _ in nil }
+        placements = columns.map { _ in nil }
         unsafe rows = .allocate(capacity: capacity)
         if hasHashes {
             unsafe hashes = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
@@ -78,10 +82,42 @@ struct Column: Sendable {
     private func move(_ row: Int, to target: Int) {
         unsafe rows[target] = rows[row]
         if let hashes = unsafe hashes { unsafe hashes[target] = hashes[row] }
-        for (column, slab) in zip(columns, storage) {
-            guard let slab else { continue }
+        for (column, memory) in zip(columns, staging) {
+            guard let memory else { continue }
             let bytes = column.layout.rowBytes
-            unsafe (slab.base + target * bytes).copyMemory(from: slab.base + row * bytes, byteCount: bytes)
+            unsafe (memory.base + target * bytes).copyMemory(
+                from: memory.base + row * bytes, byteCount: bytes)
+        }
+    }
+
+    /// Takes memory for the columns from the back end; false when it has no room now.
+    func equip(_ backend: any ComputeBackend) throws(HeadraceError) -> Bool {
+        for (index, column) in columns.enumerated() where staging[index] == nil {
+            let bytes = column.layout.rowBytes * capacity
+            guard bytes > 0 else { continue }
+            guard let memory = try backend.allocateStaging(bytes, keeping: 0) else { return false }
+            staging[index] = memory
+        }
+        return true
+    }
+
+    /// Hands the columns to the back end and waits until they have arrived.
+    func place(_ backend: any ComputeBackend) throws(HeadraceError) {
+        for (index, column) in columns.enumerated() {
+            guard let memory = staging[index] else { continue }
+            staging[index] = nil
+            placements[index] = try backend.place(memory, byteCount: column.layout.rowBytes * count)
+        }
+        for placement in placements {
+            if let placement { try backend.wait(for: placement) }
+        }
+    }
+
+    /// Gives the columns' memory back.
+    func unplace(_ backend: any ComputeBackend) {
+        for index in columns.indices {
+            if let placement = placements[index] { backend.release(placement) }
+            placements[index] = nil
         }
     }
 

@@ -1,3 +1,4 @@
+internal import HeadraceCompute
 internal import HeadraceCore
 internal import HeadraceDecode
 
@@ -123,7 +124,7 @@ struct DecodeOutcome {
         }
         if case .spans(.bytes) = column.layout { return }
         let bytes = column.layout.rowBytes
-        let target = unsafe job.slot.storage[index].map { unsafe $0.base + job.rows.lowerBound * bytes }
+        let target = unsafe job.slot.staging[index].map { unsafe $0.base + job.rows.lowerBound * bytes }
         var run = unsafe DecodeRun(
             payloads: UnsafeBufferPointer(start: payloads, count: job.rows.count), rows: target,
             layout: column.layout, seeds: UnsafeBufferPointer(start: seeds, count: job.rows.count))

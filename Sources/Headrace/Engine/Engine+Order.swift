@@ -9,24 +9,27 @@ extension Engine {
         if !pass.directory.isEmpty {
             pass.unpacker.number(input)
             putOut(input, of: pass, in: lane)
-            return leave(lane, input, isTaken: true, isFinished: isLast)
+            return leave(lane, input, of: pass, isTaken: true, isFinished: isLast)
         }
         var taken: Chunk?
+        var isTaken = false
         while true {
             let releasesBefore = releases
             switch pass.unpacker.step(input, isLast: isLast) {
             case .produced(let chunk) where chunk === input:
                 // Put out only once the unpacker is done with it: after that it may be recycled at any time.
                 taken = chunk
+                isTaken = true
             case .produced(let chunk):
+                if let done = taken.take() { putOut(done, of: pass, in: lane) }
                 chunk.pass = pass
                 if !putOut(chunk, of: pass, in: lane) { return release(lane) }
             case .needsInput:
                 if let taken { putOut(taken, of: pass, in: lane) }
-                return leave(lane, input, isTaken: taken != nil, isFinished: false)
+                return leave(lane, input, of: pass, isTaken: isTaken, isFinished: false)
             case .finished:
                 if let taken { putOut(taken, of: pass, in: lane) }
-                return leave(lane, input, isTaken: taken != nil, isFinished: true)
+                return leave(lane, input, of: pass, isTaken: isTaken, isFinished: true)
             case .needsMemory(let bytes):
                 if bytes > 0 { return release(lane, parkedAt: releasesBefore) }
             }
@@ -53,14 +56,15 @@ extension Engine {
         }
     }
 
-    /// Gives the lane up after its first chunk; after the last chunk of a shard, or behind damage, the pass too.
-    private func leave(_ lane: Lane, _ input: Chunk, isTaken: Bool, isFinished: Bool) {
+    /// Gives the lane up after its first chunk; after the last chunk of a shard, or behind damage, the pass too. A
+    /// chunk that was taken may have been recycled already, so nothing of it is looked at.
+    private func leave(_ lane: Lane, _ input: Chunk, of pass: ShardPass, isTaken: Bool, isFinished: Bool) {
         var discarded: [Chunk] = []
         lock.withLock {
             lane.window.removeFirst()
             lane.parkedAt = nil
             lane.isUnpacking = false
-            if isFinished, let pass = input.pass { discarded = finish(pass, in: lane) }
+            if isFinished { discarded = finish(pass, in: lane) }
             if lane.isEnded { sequencerHasWork = true }
             workAvailable.broadcast()
         }
@@ -140,7 +144,23 @@ extension Engine: Sequencer.Supply {
 
     func isEnded(lane: Int) -> Bool { lock.withLock { lanes[lane].isEnded } }
 
-    func takeSlot() -> BatchSlot? { lock.withLock { freeSlots.popLast() } }
+    func takeSlot() -> BatchSlot? {
+        guard let slot = lock.withLock({ freeSlots.popLast() }) else { return nil }
+        do throws(HeadraceError) {
+            if try slot.equip(backend) { return slot }
+            lock.withLock {
+                freeSlots.append(slot)
+                slotsWantMemory = true
+            }
+        } catch {
+            lock.withLock {
+                freeSlots.append(slot)
+                delivery.terminal = delivery.terminal ?? .failure(error)
+                batchReady.broadcast()
+            }
+        }
+        return nil
+    }
 
     func submit(_ slot: BatchSlot) {
         lock.withLock {

@@ -1,3 +1,4 @@
+internal import HeadraceCompute
 internal import HeadraceCore
 internal import HeadraceStorage
 internal import Synchronization
@@ -17,6 +18,7 @@ final class Engine: @unchecked Sendable {
     let lock: Lock
     let names: FieldNames
     let openers: ShardOpener
+    let backend: any ComputeBackend
     let workerCount: Int
     /// The ring's reads, where a ring thread fetches; nil where workers read for themselves.
     let ringDepth: Int?
@@ -37,6 +39,8 @@ final class Engine: @unchecked Sendable {
     var isSequencing = false
     /// Something changed since the sequencer last looked.
     var sequencerHasWork = false
+    /// A slot could not be had because its memory could not.
+    var slotsWantMemory = false
     var freeSlots: [BatchSlot] = []
     var decodeQueue: [DecodeJob] = []
     /// Batches whose rows are all there, by sequence number.
@@ -55,13 +59,15 @@ final class Engine: @unchecked Sendable {
 
     init(
         options: LoaderOptions, catalog: Catalog, columns: [Column], pool: SlabPool, geometry: ChunkGeometry,
-        slots: [BatchSlot], names: FieldNames, openers: ShardOpener, workerCount: Int, ringDepth: Int?
+        slots: [BatchSlot], names: FieldNames, openers: ShardOpener, backend: any ComputeBackend,
+        workerCount: Int, ringDepth: Int?
     ) {
         self.options = options
         self.catalog = catalog
         self.columns = columns
         self.names = names
         self.openers = openers
+        self.backend = backend
         self.workerCount = workerCount
         self.ringDepth = ringDepth
         lock = Lock()
@@ -98,7 +104,13 @@ final class Engine: @unchecked Sendable {
     /// Tells the workers that memory came back.
     fileprivate func noteRelease() {
         memoryReturned.add(1, ordering: .relaxed)
-        lock.withLock { workAvailable.broadcast() }
+        lock.withLock {
+            if slotsWantMemory {
+                slotsWantMemory = false
+                sequencerHasWork = true
+            }
+            workAvailable.broadcast()
+        }
     }
 
     var releases: Int { memoryReturned.load(ordering: .relaxed) }

@@ -47,7 +47,7 @@ final class ShardOpener: @unchecked Sendable {
             let decompressor = chunks.isStream ? try layout.codec.makeStreamDecompressor(limits: limits) : nil
             let unpacker = ShardUnpacker(
                 scanner: makeScanner(layout.format), decompressor: decompressor, arena: arena, total: total,
-                fileSize: file.size)
+                shard: shard)
             return .success(
                 ShardPass(
                     shard: shard, file: file, layout: layout, chunks: chunks, unpacker: unpacker, epoch: epoch
@@ -61,7 +61,8 @@ final class ShardOpener: @unchecked Sendable {
     func failedPass(_ shard: Shard, epoch: Int, arena: ChunkArena) -> ShardPass {
         ShardPass(
             shard: shard, file: nil, layout: nil, chunks: .pieces(count: 1, bytes: 0, isStream: false),
-            unpacker: emptyUnpacker(arena), epoch: epoch)
+            unpacker: emptyUnpacker(shard, arena),
+            epoch: epoch)
     }
 
     func makeScanner(_ format: ShardFormatKind) -> any ShardScanner {
@@ -99,13 +100,13 @@ final class ShardOpener: @unchecked Sendable {
             }
         }
         return ShardPass(
-            shard: shard, file: nil, layout: nil, chunks: .files(runs), unpacker: emptyUnpacker(arena),
+            shard: shard, file: nil, layout: nil, chunks: .files(runs), unpacker: emptyUnpacker(shard, arena),
             epoch: epoch,
             directory: samples)
     }
 
-    private func emptyUnpacker(_ arena: ChunkArena) -> ShardUnpacker {
-        ShardUnpacker(scanner: NoScanner(), decompressor: nil, arena: arena, total: 0, fileSize: 0)
+    private func emptyUnpacker(_ shard: Shard, _ arena: ChunkArena) -> ShardUnpacker {
+        ShardUnpacker(scanner: NoScanner(), decompressor: nil, arena: arena, total: 0, shard: shard)
     }
 }
 

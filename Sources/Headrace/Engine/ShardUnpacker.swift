@@ -27,7 +27,7 @@ final class ShardUnpacker {
     private let arena: ChunkArena
     /// Bytes of the uncompressed shard, where they are known.
     private let total: Int?
-    private let fileSize: Int
+    private let shard: Shard
 
     /// Bytes in front of the next ones: the open sample, still in the chunk where it began.
     private var carry: (chunk: Chunk, start: Int, count: Int)?
@@ -42,19 +42,21 @@ final class ShardUnpacker {
     private var ordinal = 0
     private var inputConsumed = 0
     private var isEnded = false
+    private var isDamaged = false
+    private var isConcluded = false
     private var lost = 0
     /// Uncompressed bytes that have come by: what the account is held against where the shard's size is unknown.
     private(set) var seen = 0
 
     init(
         scanner: any ShardScanner, decompressor: (any StreamDecompressor)?, arena: ChunkArena, total: Int?,
-        fileSize: Int
+        shard: Shard
     ) {
         self.scanner = scanner
         self.decompressor = decompressor
         self.arena = arena
         self.total = total
-        self.fileSize = fileSize
+        self.shard = shard
     }
 
     /// Where the shard's bytes went, so far.
@@ -77,7 +79,7 @@ final class ShardUnpacker {
     ///
     /// The chunk produced has one use, the caller's.
     func step(_ input: Chunk, isLast: Bool) -> Outcome {
-        if isEnded { return .finished }
+        if isEnded { return conclude() }
         if let failure = input.failure { return fail(failure, with: input) }
         if decompressor != nil { return stepStream(input, isLast: isLast) }
         if collecting != nil || !fitsInFront(of: input, isLast: isLast) {
@@ -117,7 +119,25 @@ final class ShardUnpacker {
         guard isLast else { return .needsInput }
         isEnded = true
         releaseCarry()
-        return .finished
+        return conclude()
+    }
+
+    /// A shard that seems whole is held against what its manifest promises, once.
+    private func conclude() -> Outcome {
+        guard !isConcluded else { return .finished }
+        isConcluded = true
+        guard !isDamaged, let error = shard.disagreement(found: ordinal) else { return .finished }
+        return .produced(lastRow(error, at: offset))
+    }
+
+    /// A chunk of nothing but a defect.
+    private func lastRow(_ error: HeadraceError, at place: Int) -> Chunk {
+        let chunk = arena.takeEmpty()
+        chunk.table.removeAll()
+        chunk.firstOrdinal = ordinal
+        chunk.table.appendDefect(error, offset: place)
+        ordinal += 1
+        return chunk
     }
 
     private func dropSkipped(from input: Chunk) {
@@ -280,6 +300,7 @@ final class ShardUnpacker {
         let rest = chunk.count - min(outcome.consumed, chunk.count)
         if outcome.isEnded || isLast {
             isEnded = outcome.isEnded || isEnded
+            isDamaged = outcome.isEnded || isDamaged
         } else if rest > 0 {
             chunk.uses.add(1, ordering: .relaxed)
             carry = (chunk, chunk.end - rest, rest)
@@ -304,6 +325,7 @@ final class ShardUnpacker {
         chunk.table.appendDefect(error, offset: place)
         ordinal += 1
         isEnded = true
+        isDamaged = true
         releaseCarry()
         return .produced(chunk)
     }

@@ -74,8 +74,11 @@ final class IDXFile: @unchecked Sendable {
         if head.starts(with: Self.gzipMagic) {
             // The head alone says whether this is IDX at all; only then is the whole worth decompressing.
             guard let start = try? Self.gunzip(descriptor, byteCount, limit: Self.longestHeader, path),
-                Self.isMagic(start), let header = Self.header(start)
+                Self.isMagic(start)
             else { return nil }
+            guard let header = Self.header(start) else {
+                throw HeadraceError(.truncated, "the IDX file ends within its header", at: .init(shard: path))
+            }
             let claimed = header.total ?? .max
             guard claimed <= Self.largestGzippedByteCount else {
                 throw HeadraceError(

@@ -13,9 +13,9 @@ public struct LoaderReport: Sendable {
     public var payloadBytes = 0
     /// Bytes of shards read from the storage.
     public var readBytes = 0
-    /// Of these, bytes that came from a block device; the rest was in the page cache. By the kernel's count for the
-    /// whole process.
-    public var deviceBytes = 0
+    /// Of these, bytes that came from a device or a server, by the kernel's count for the whole process; the rest was
+    /// in the page cache. Nil where the system does not tell.
+    public var deviceBytes: Int?
     /// Time to open the loader.
     public var openSeconds = 0.0
     /// From opening to the first batch.
@@ -60,8 +60,15 @@ public struct LoaderReport: Sendable {
     public var lanes = 0
     /// Whether the page cache was bypassed.
     public var isDirect = false
+    /// Whether a thread of its own fetches; else the workers read for themselves.
+    public var hasFetchThread = false
     /// What the user should know of how the data set was understood.
     public var notes: [String] = []
+
+    package init() {}
+
+    /// Bytes read that were in the page cache already; nil where the system does not tell.
+    public var pageCacheBytes: Int? { deviceBytes.map { readBytes - $0 } }
 }
 
 extension Loader {
@@ -71,22 +78,28 @@ extension Loader {
 
 extension Engine {
     func report(_ opening: LoaderOpening) -> LoaderReport {
-        let io = ProcessIO.now()
+        let deviceBytes = ProcessIO.now()?.deviceBytes
         var report = LoaderReport()
         report.openSeconds = seconds(opening.openNanoseconds)
         report.cpuSeconds = seconds(Clock.processCPU() - opening.cpuAtOpen)
-        report.deviceBytes = max(0, io.deviceBytes - opening.ioAtOpen.deviceBytes)
         report.peakBytes = arena.pool.peakBytes
         report.budgetBytes = opening.budget
         report.engine = opening.engineReason
         report.workers = opening.workers
         report.lanes = opening.lanes
         report.isDirect = opening.isDirect
+        report.hasFetchThread = ringDepth != nil
         report.notes = opening.notes
         lock.withLock {
             addDelivery(to: &report)
             let started = tally.firstReadAt
             report.readBytes = tally.fetchedBytes
+            if opening.isDirect {
+                report.deviceBytes = tally.fetchedBytes
+            } else if let deviceBytes, let before = opening.ioAtOpen?.deviceBytes {
+                // The kernel also counts what it reads ahead and the first look at the shards.
+                report.deviceBytes = min(max(0, deviceBytes - before), tally.fetchedBytes)
+            }
             report.firstBatchSeconds =
                 tally.firstBatchAt == 0 ? 0 : seconds(tally.firstBatchAt - opening.openedAt)
             report.wallSeconds = started == 0 ? 0 : seconds(max(0, tally.lastBatchAt - started))

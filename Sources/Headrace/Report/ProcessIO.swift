@@ -7,9 +7,10 @@ struct ProcessIO: Sendable {
     /// Bytes that came from a block device.
     var deviceBytes = 0
 
-    static func now() -> ProcessIO {
+    /// Nil where the kernel does not count, or hides its counts from this process.
+    static func now() -> ProcessIO? {
+        guard let text = try? SmallFile.read("/proc/self/io") else { return nil }
         var counts = ProcessIO()
-        guard let text = try? SmallFile.read("/proc/self/io") else { return counts }
         for line in text.split(separator: "\n") {
             let parts = line.split(separator: " ")
             guard parts.count == 2, let value = Int(parts[1]) else { continue }

@@ -78,7 +78,7 @@ public struct Verdict: Sendable, Equatable, CustomStringConvertible {
         switch limit {
         case .storage:
             let fromDevice =
-                report.readBytes > 0 && Double(report.deviceBytes) > 0.5 * Double(report.readBytes)
+                report.readBytes > 0 && Double(report.deviceBytes ?? 0) > 0.5 * Double(report.readBytes)
             if fromDevice || fetchWaits > share / 2 {
                 return
                     "storage-bound: the workers spent \(part) of their time waiting for bytes from the device"

@@ -1,0 +1,19 @@
+# Everything is done by SwiftPM and the scripts; these are their short names.
+.PHONY: build test demo format lint
+
+build:
+	bash Scripts/toolchain.sh
+	bash Scripts/dependencies.sh
+	swift build -c release
+
+test:
+	bash Scripts/test.sh
+
+demo:
+	bash Scripts/demo.sh
+
+format:
+	swift format -i -r Sources Tests Package.swift
+
+lint:
+	swift format lint --strict -r Sources Tests Package.swift

@@ -1,0 +1,75 @@
+internal import ArgumentParser
+internal import Headrace
+internal import HeadraceCore
+internal import HeadraceDecode
+
+// Values of the pipeline flags, each with a sentence about what would have been accepted.
+
+extension Shuffle {
+    static func argument(_ text: String) throws -> Shuffle {
+        if text == "none" { return .none }
+        if let size = suffix(of: text, after: "buffer:"), let count = Int(size), count >= 1 {
+            return .buffer(count)
+        }
+        throw ValidationError("'\(text)' is no shuffle; write none, or buffer:N with N of at least 1")
+    }
+}
+
+extension LastBatch {
+    static func argument(_ text: String) throws -> LastBatch { try choice(text, LastBatch.self) }
+}
+
+extension EngineRequest {
+    static func argument(_ text: String) throws -> EngineRequest { try choice(text, EngineRequest.self) }
+}
+
+extension PageCacheState {
+    static func argument(_ text: String) throws -> PageCacheState { try choice(text, PageCacheState.self) }
+}
+
+extension FieldRequest {
+    static func argument(_ text: String) throws -> FieldRequest {
+        // The kind is behind the last equals sign: a feature's name may hold one, a kind never does.
+        guard let equals = text.lastIndex(of: "="), equals > text.startIndex else {
+            throw ValidationError("'\(text)' names no field and kind; write FIELD=raw, int, text or npy")
+        }
+        let field = String(text[..<equals])
+        switch text[text.index(after: equals)...] {
+        case "raw": return FieldRequest(field, .raw)
+        case "int": return FieldRequest(field, .integer)
+        case "text": return FieldRequest(field, .text)
+        case "npy": return FieldRequest(field, .npy)
+        case let kind: throw ValidationError("'\(kind)' is no kind of field; write raw, int, text or npy")
+        }
+    }
+}
+
+extension DefectPolicy {
+    static func argument(_ text: String) throws -> DefectPolicy {
+        if text == "fail" { return .fail }
+        if text == "skip" { return .skip(limit: Int.max) }
+        if let limit = suffix(of: text, after: "skip:") {
+            if limit.last == "%" {
+                if let percent = Double(limit.dropLast()), (0...100).contains(percent) {
+                    return .skipShare(percent / 100)
+                }
+            } else if let count = Int(limit), count >= 0 {
+                return .skip(limit: count)
+            }
+        }
+        throw ValidationError(
+            "'\(text)' is no way to treat defects; write fail, skip, skip:N (samples) or skip:P% (0 to 100)")
+    }
+}
+
+private func suffix(of text: String, after prefix: String) -> Substring? {
+    text.hasPrefix(prefix) ? text.dropFirst(prefix.count) : nil
+}
+
+private func choice<Value: RawRepresentable & CaseIterable>(_ text: String, _ type: Value.Type) throws
+    -> Value
+where Value.RawValue == String {
+    if let value = Value(rawValue: text) { return value }
+    let names = Value.allCases.map(\.rawValue).joined(separator: ", ")
+    throw ValidationError("'\(text)' is none of \(names)")
+}

@@ -1,0 +1,118 @@
+internal import ArgumentParser
+internal import Headrace
+internal import HeadraceCommandLine
+internal import HeadraceCore
+
+/// The flags that say how a data set is read, shared by all commands that run the loader.
+struct PipelineOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Order of the samples: as in the shards, or shards in random order and each N samples shuffled.",
+            valueName: "none|buffer:N"),
+        transform: Shuffle.argument)
+    var shuffle = Shuffle.none
+
+    @Option(help: "Seed of the shuffle: the same seed gives the same order, on any machine.")
+    var seed: UInt64 = 0
+
+    @Option(help: "Passes over the data.")
+    var epochs = 1
+
+    @Option(help: "Samples of a batch.")
+    var batch = LoaderOptions.defaultBatchSize
+
+    @Option(
+        help: ArgumentHelp(
+            "The samples at the end of an epoch that fill no batch: a smaller batch, or left out and counted.",
+            valueName: "keep|drop"),
+        transform: LastBatch.argument)
+    var last = LastBatch.keep
+
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Decode a field; may be repeated. Without it samples are delivered whole, as raw bytes.",
+            valueName: "FIELD=raw|int|text|npy"),
+        transform: FieldRequest.argument)
+    var decode: [FieldRequest] = []
+
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Decode a field that holds a decimal number, as FIELD=int does.", valueName: "FIELD"))
+    var integer: [String] = []
+
+    @Flag(help: "Parse the records of TFRecord shards as tf.Example: each feature is a field.")
+    var example = false
+
+    @Option(help: "Shards read in turn. Part of the order, so it never follows the machine.")
+    var lanes = LoaderOptions.defaultLanes
+
+    @Option(help: "Threads that unpack and decode (default: one for each core). Never changes the result.")
+    var workers: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Memory for all that the loader holds (default: a quarter of the limit, at most 4 GiB).",
+            valueName: "SIZE"),
+        transform: ByteCount.argument)
+    var memory: ByteCount?
+
+    @Option(help: ArgumentHelp("Ready batches that wait for the consumer.", valueName: "BATCHES"))
+    var prefetch = LoaderOptions().prefetch
+
+    @Option(
+        help: ArgumentHelp(
+            "Damaged samples: stop at the first, or leave out and count up to N of them or P percent.",
+            valueName: "fail|skip[:N|:P%]"),
+        transform: DefectPolicy.argument)
+    var onDefect = DefectPolicy.fail
+
+    @Option(
+        help: ArgumentHelp(
+            "How files are read (default: pread for buffered reads, io_uring for direct ones).",
+            valueName: "uring|pread"),
+        transform: EngineRequest.argument)
+    var engine = EngineRequest.auto
+
+    @Option(help: "Reads under way at once with io_uring or direct reads.")
+    var queueDepth = LoaderOptions().queueDepth
+
+    @Flag(help: "Bypass the page cache (O_DIRECT); where the file system refuses that, the run fails.")
+    var direct = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Before each run: leave the page cache as it is, drop these files from it, or read them into it.",
+            valueName: "keep|cold|warm"),
+        transform: PageCacheState.argument)
+    var pageCache = PageCacheState.keep
+
+    mutating func validate() throws {
+        if direct && pageCache == .warm {
+            throw ValidationError(
+                "--direct reads past the page cache: --page-cache warm would have no effect")
+        }
+    }
+
+    /// What the loader is asked for. Ranges are checked where the loader is opened.
+    var loaderOptions: LoaderOptions {
+        var options = LoaderOptions()
+        options.lanes = lanes
+        options.shuffle = shuffle
+        options.seed = seed
+        options.epochs = epochs
+        options.batchSize = batch
+        options.lastBatch = last
+        options.onDefect = onDefect
+        options.fields = decode + integer.map { FieldRequest($0, .integer) }
+        options.parsesExamples = example
+        options.workers = workers
+        options.memory = memory
+        options.prefetch = prefetch
+        options.engine = engine
+        options.queueDepth = queueDepth
+        options.direct = direct
+        return options
+    }
+}
