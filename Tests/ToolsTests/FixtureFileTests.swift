@@ -1,8 +1,8 @@
 import Foundation
 import Testing
 
-/// Real files of other projects, good and damaged, through the built tool: the trusted readers' answers are beside
-/// them, and the folder is no part of the repository.
+/// Real files of other projects, good and damaged, through the built tool: the trusted readers' answers are
+/// beside them, and the folder is no part of the repository.
 struct FixtureFileTests {
     /// Files that are judged differently from the readers on purpose.
     static let accepted: [String: String] = [
@@ -50,7 +50,7 @@ struct FixtureFileTests {
     static func entries(_ kind: String) throws -> [Entry] {
         guard let folder else {
             print(
-                "SKIPPED: no fixtures of kind \(kind): set HEADRACE_FIXTURES to the folder that holds INDEX.tsv"
+                "SKIPPED: no fixtures of kind \(kind): set HEADRACE_FIXTURES to the folder with INDEX.tsv"
             )
             return []
         }
@@ -135,7 +135,8 @@ struct FixtureFileTests {
         }
         for (sample, expected) in zip(found, expected) {
             let key = expected["key"] as! String
-            if key.utf8.allSatisfy({ $0 < 0x80 }) {
+            // Names that are no UTF-8 come through JSON with stand-ins, tarfile's being others than ours.
+            if (sample["key"] as? String)?.contains("\u{fffd}") == false {
                 #expect(sample["key"] as? String == key, "\(entry.path)")
             }
             let wanted = expected["fields"] as! [String: [Any]]

@@ -18,7 +18,8 @@ struct ReadCommandTests {
         let script = """
             import sys, tarfile, hashlib
             for m in tarfile.open(sys.argv[1]):
-                print(m.name, m.offset, m.size, hashlib.sha256(tarfile.open(sys.argv[1]).extractfile(m).read()).hexdigest())
+                body = tarfile.open(sys.argv[1]).extractfile(m).read()
+                print(m.name, m.offset, m.size, hashlib.sha256(body).hexdigest())
             """
         let oracle = try ToolProcess.run(python, ["-c", script, path])
         var lines: [String] = []

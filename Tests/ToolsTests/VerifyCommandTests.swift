@@ -36,7 +36,8 @@ struct VerifyCommandTests {
         #expect(people.lines.first == "3 shards, 24 samples: all good")
     }
 
-    /// Any flip and any cut is found where a manifest lies beside the shard; without one no tool may crash on it.
+    /// Any flip and any cut is found where a manifest lies beside the shard; without one no tool may crash on
+    /// it.
     @Test(arguments: kinds) func everyFlipAndCutIsFound(kind: String) throws {
         let scratch = try Scratch()
         _ = try pack(scratch, kind)
