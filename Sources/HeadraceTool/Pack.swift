@@ -8,9 +8,9 @@ struct Pack: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Packs files into shards, with an index and a manifest in .headrace/ beside them.",
         discussion: """
-            A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a sample. \
-            IDX files, gzipped or not, give the fields npy and cls. The same sources and options always make the \
-            same bytes. Ends by printing the pattern to read the shards with.
+            A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a \
+            sample. IDX files, gzipped or not, give the fields npy and cls. The same sources and options \
+            always make the same bytes. Ends by printing the pattern to read the shards with.
 
             Examples:
               headrace pack images/ -o 'data/train-%06d.tar.zst' --class-from-directory

@@ -8,9 +8,9 @@ struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Checks shards against every checksum, count and size there is.",
         discussion: """
-            Header checksums, record CRCs, frame and stream checksums, seek tables, and where .headrace/ lies \
-            beside the shards, their index and manifest: sizes, counts, offsets and the SHA-256 of each file. \
-            Every byte of a shard must be accounted for.
+            Header checksums, record CRCs, frame and stream checksums, seek tables, and where .headrace/ \
+            lies beside the shards, their index and manifest: sizes, counts, offsets and the SHA-256 of \
+            each file. Every byte of a shard must be accounted for.
 
             Example:
               headrace verify 'data/train-{000000..000146}.tar.zst'
