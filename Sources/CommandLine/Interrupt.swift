@@ -5,9 +5,11 @@ internal import HeadraceCore
 /// (143).
 ///
 /// The signals are blocked in all threads and taken by a thread of their own, so no system call is cut short
-/// and the callback may do anything. A second signal ends the process at once.
+/// and the callback may do anything. A second signal ends the process at once, unless it comes right
+/// after the first: wrappers such as `timeout` and `make` send one to the process and one to its group.
 package enum Interrupt {
     private static let state = State()
+    private static let echoNanoseconds = 500_000_000
 
     // Sendable: `lock` guards the rest.
     private final class State: @unchecked Sendable {
@@ -55,6 +57,7 @@ package enum Interrupt {
         unsafe sigemptyset(&signals)
         unsafe sigaddset(&signals, SIGINT)
         unsafe sigaddset(&signals, SIGTERM)
+        var first = 0
         while true {
             var number: Int32 = 0
             guard unsafe sigwait(&signals, &number) == 0 else { continue }
@@ -63,8 +66,12 @@ package enum Interrupt {
                 if isFirst { state.number = number }
                 return (isFirst, state.callback)
             }
-            if !isFirst { _exit(128 + number) }
-            callback?()
+            if isFirst {
+                first = Clock.now()
+                callback?()
+            } else if Clock.now() - first > echoNanoseconds {
+                _exit(128 + number)
+            }
         }
     }
 }

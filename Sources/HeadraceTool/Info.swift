@@ -23,7 +23,7 @@ struct Info: ParsableCommand {
     private typealias Outcome = Result<ShardSurvey?, HeadraceError>
 
     func run() throws {
-        let paths = try ShardFiles.list(shards)
+        let paths = try ShardFiles.list(LongWordLists.unfolded(shards))
         let budget = ShardBudget(shardCount: paths.count)
         let progress = ShardProgress("info", paths: paths, isQuiet: output.quiet)
         let isFull = full

@@ -25,7 +25,7 @@ struct List: ParsableCommand {
 
     func run() throws {
         var report = DefectReport()
-        for path in try ShardFiles.list(shards) {
+        for path in try ShardFiles.list(LongWordLists.unfolded(shards)) {
             report.beginShard()
             do throws(HeadraceError) {
                 let reader = try ShardReader(path)

@@ -50,7 +50,7 @@ struct Pack: ParsableCommand {
     }
 
     func run() throws {
-        let packer = try Packer(try packSources(at: source), options: options)
+        let packer = try Packer(try packSources(at: LongWordLists.unfolded(source)), options: options)
         if dryRun { return try PackReport(words).write(try packer.plan(), result: nil) }
         let bar = Progress("pack", isQuiet: words.quiet)
         Interrupt.onRequest { packer.cancel() }

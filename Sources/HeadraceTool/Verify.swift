@@ -20,7 +20,7 @@ struct Verify: ParsableCommand {
     @OptionGroup var output: OutputFlags
 
     func run() throws {
-        let paths = try ShardFiles.list(shards)
+        let paths = try ShardFiles.list(LongWordLists.unfolded(shards))
         let budget = ShardBudget(shardCount: paths.count)
         let sidecars = ShardSidecars()
         let progress = ShardProgress("verify", paths: paths, isQuiet: output.quiet)

@@ -178,4 +178,20 @@ struct VerifyCommandTests {
             text.hasPrefix("interrupted: ") && text.contains(" of 5000 shards were verified"),
             "\(text.prefix(200))")
     }
+
+    /// A shell makes as many words of a glob as there are files.
+    @Test func thousandsOfWordsAreNoBurden() throws {
+        let scratch = try Scratch()
+        _ = try pack(scratch, "tar.zst")
+        let words = Array(repeating: scratch.path("set/x-0.tar.zst"), count: 1000)
+        let tool = ToolProcess.path("headrace")
+        let lines = try ToolProcess.run(tool, ["verify"] + words + ["-j"] + [scratch.path("set/x-1.tar.zst")])
+            .objects
+        #expect(lines.count == 1001)
+        #expect(lines.last?["shard"] as? String == scratch.path("set/x-1.tar.zst"))
+        let missing = try ToolProcess.run(
+            tool, ["ls", "-q"] + (0..<20_000).map { scratch.path("none-\($0).tar") })
+        #expect(missing.status == 2 && !missing.timedOut)
+        #expect(missing.error.contains("20000 of 20000 shards do not exist"))
+    }
 }
