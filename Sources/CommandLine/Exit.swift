@@ -30,7 +30,8 @@ package let toolVersion = "0.1.0"
 
 /// Parses the command line as `root`'s, runs the command and ends the process with its status.
 ///
-/// A reader that has gone (`| head`) must not kill a command in the middle of a shard, so SIGPIPE is ignored and
+/// A reader that has gone (`| head`) must not kill a command in the middle of a shard, so SIGPIPE is ignored
+/// and
 /// ``StandardOutput`` learns of it by itself.
 package func runTool(_ root: any ParsableCommand.Type, named name: String) -> Never {
     signal(SIGPIPE, SIG_IGN)

@@ -1,10 +1,11 @@
 internal import Glibc
 internal import HeadraceCore
 
-/// Ctrl-C and SIGTERM: the command ends in order, reports what was done, and the process exits with 130 (143).
+/// Ctrl-C and SIGTERM: the command ends in order, reports what was done, and the process exits with 130
+/// (143).
 ///
-/// The signals are blocked in all threads and taken by a thread of their own, so no system call is cut short and
-/// the callback may do anything. A second signal ends the process at once.
+/// The signals are blocked in all threads and taken by a thread of their own, so no system call is cut short
+/// and the callback may do anything. A second signal ends the process at once.
 package enum Interrupt {
     private static let state = State()
 

@@ -60,8 +60,8 @@ package final class Progress: @unchecked Sendable {
         lastDrawn = Clock.now()
     }
 
-    /// Shows that `done` of `total` is done, and `detail` behind it. May be called as often as one likes, from any
-    /// thread.
+    /// Shows that `done` of `total` is done, and `detail` behind it. May be called as often as one likes,
+    /// from any thread.
     package func update(_ done: Int, of total: Int, detail: @autoclosure () -> String = "") {
         guard isShown else { return }
         let now = Clock.now()

@@ -3,8 +3,8 @@ package import HeadraceCore
 
 /// Data on standard output, in few large writes.
 ///
-/// When whoever read it has gone, what follows is dropped in silence: a command that only lists asks ``isOpen`` and
-/// stops, one that also does something goes on, so that its exit status stays true.
+/// When whoever read it has gone, what follows is dropped in silence: a command that only lists asks
+/// ``isOpen`` and stops, one that also does something goes on, so that its exit status stays true.
 package enum StandardOutput {
     /// Bytes that are gathered before they are written.
     private static let bufferByteCount = 64 << 10

@@ -9,8 +9,8 @@ struct Info: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Says what shards are: format, codec, sizes, samples and fields.",
         discussion: """
-            Quick where the shards have an index. Sizes of fields are in no index: --full reads the shards for them, \
-            as is done anyway where there is no index.
+            Quick where the shards have an index. Sizes of fields are in no index: --full reads the shards for \
+            them, as is done anyway where there is no index.
 
             Example:
               headrace info 'data/train-*.tar.zst'
@@ -102,7 +102,8 @@ private struct SurveyTotal {
     func print() throws {
         let kind = kinds.count == 1 ? kinds.first! + ", " : ""
         try StandardOutput.writeLine(
-            "\(counted(shardCount, "shard")): \(kind)\(counted(sampleCount, "sample")), \(ByteCount(byteCount))"
+            "\(counted(shardCount, "shard")): \(kind)\(counted(sampleCount, "sample")), "
+                + "\(ByteCount(byteCount))"
                 + ratioText(uncompressedByteCount, byteCount))
         for line in surveys { try StandardOutput.writeLine("  " + line) }
         if let fields {

@@ -10,8 +10,8 @@ struct List: ParsableCommand {
         commandName: "ls",
         abstract: "Lists the samples of shards.",
         discussion: """
-            One line a sample. Of a damaged shard everything that can be delivered is listed; what cannot is said on \
-            standard error, and the exit status is 1.
+            One line a sample. Of a damaged shard everything that can be delivered is listed; what cannot is said \
+            on standard error, and the exit status is 1.
 
             Examples:
               headrace ls train-000000.tar

@@ -8,9 +8,9 @@ struct Pack: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Packs files into shards, with an index and a manifest in .headrace/ beside them.",
         discussion: """
-            A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a sample. IDX \
-            files, gzipped or not, give the fields npy and cls. The same sources and options always make the same \
-            bytes. Ends by printing the pattern to read the shards with.
+            A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a sample. \
+            IDX files, gzipped or not, give the fields npy and cls. The same sources and options always make the \
+            same bytes. Ends by printing the pattern to read the shards with.
 
             Examples:
               headrace pack images/ -o 'data/train-%06d.tar.zst' --class-from-directory
@@ -109,7 +109,8 @@ private struct PackReport {
                     + "\(ByteCount(summary.payloadByteCount)) of payload")
         } else {
             try StandardOutput.writeLine(
-                "\(what)\(shards) of \(ByteCount(summary.uncompressedByteCount)) before compression; nothing was written"
+                "\(what)\(shards) of \(ByteCount(summary.uncompressedByteCount)) before compression; "
+                    + "nothing was written"
             )
         }
         try StandardOutput.writeLine(summary.readPattern)
@@ -124,7 +125,8 @@ private struct PackReport {
         }
         if !summary.leftovers.isEmpty {
             StandardError.say(
-                "headrace: note: an interrupted run left \(counted(summary.leftovers.count, "temporary file")), "
+                "headrace: note: an interrupted run left "
+                    + "\(counted(summary.leftovers.count, "temporary file")), "
                     + "which may be removed: "
                     + summary.leftovers.prefix(3).map(printable).joined(separator: ", "))
         }

@@ -4,8 +4,8 @@ internal import HeadraceCore
 
 /// Work on many shards at once whose results are wanted in order.
 ///
-/// Workers run at most a window ahead of what has been taken, so that a hundred thousand shards do not pile up
-/// behind one slow one.
+/// Workers run at most a window ahead of what has been taken, so that a hundred thousand shards do not pile
+/// up behind one slow one.
 // Sendable: `lock` guards the rest.
 final class ShardWork<Result: Sendable>: @unchecked Sendable {
     private let lock = Lock()
@@ -23,8 +23,9 @@ final class ShardWork<Result: Sendable>: @unchecked Sendable {
         changed = Condition(lock)
     }
 
-    /// Calls `body` for each of `count` numbers on `workers` threads, and `consume` with the results in order on this
-    /// one. Stops early when `consume` throws, or an interrupt comes; what was under way is finished first.
+    /// Calls `body` for each of `count` numbers on `workers` threads, and `consume` with the results in order
+    /// on this one. Stops early when `consume` throws, or an interrupt comes; what was under way is finished
+    /// first.
     static func run(
         _ count: Int, workers: Int, _ body: @escaping @Sendable (Int) -> Result,
         consume: (Int, Result) throws -> Void

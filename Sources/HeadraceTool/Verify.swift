@@ -8,9 +8,9 @@ struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Checks shards against every checksum, count and size there is.",
         discussion: """
-            Header checksums, record CRCs, frame and stream checksums, seek tables, and where .headrace/ lies beside \
-            the shards, their index and manifest: sizes, counts, offsets and the SHA-256 of each file. Every byte of a \
-            shard must be accounted for.
+            Header checksums, record CRCs, frame and stream checksums, seek tables, and where .headrace/ lies \
+            beside the shards, their index and manifest: sizes, counts, offsets and the SHA-256 of each file. \
+            Every byte of a shard must be accounted for.
 
             Example:
               headrace verify 'data/train-{000000..000146}.tar.zst'
@@ -89,14 +89,16 @@ private struct VerdictList {
         let named =
             missing.prefix(5).map(printable).joined(separator: ", ") + (missing.count > 5 ? ", ..." : "")
         StandardError.say(
-            "headrace: note: the manifest lists \(counted(missing.count, "shard")) more, not there now: \(named)"
+            "headrace: note: the manifest lists \(counted(missing.count, "shard")) more, not there now: "
+                + named
         )
     }
 
     private var sentence: String {
         if verified < shardCount {
             return
-                "interrupted: \(verified) of \(shardCount) shards were verified, \(damaged) of them are damaged"
+                "interrupted: \(verified) of \(shardCount) shards were verified, "
+                + "\(damaged) of them are damaged"
         }
         if damaged > 0 {
             return "\(damaged) of \(counted(shardCount, "shard")) \(damaged == 1 ? "is" : "are") damaged"
@@ -130,8 +132,8 @@ extension ShardVerdict {
             return ["ok       \(name)  \(counted(account.samples, "sample")), \(ByteCount(byteCount))"]
         }
         var lines = [
-            "DAMAGED  \(name)  \(counted(defectCount, "defect")), \(counted(account.samples, "sample")) found, "
-                + "\(account.bytesLost) bytes lost"
+            "DAMAGED  \(name)  \(counted(defectCount, "defect")), "
+                + "\(counted(account.samples, "sample")) found, \(account.bytesLost) bytes lost"
         ]
         lines += defects.prefix(shownDefects).map { "         \(printable($0.placed(in: path).description))" }
         let more = defectCount - min(shownDefects, defects.count)

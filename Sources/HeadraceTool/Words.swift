@@ -7,8 +7,8 @@ let shownDefects = 20
 /// "1 shard", "3 shards".
 func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
 
-/// A name from a data set as it may stand on a person's terminal: control characters could move the cursor, or
-/// make one line look like two.
+/// A name from a data set as it may stand on a person's terminal: control characters could move the cursor,
+/// or make one line look like two.
 func printable(_ name: String) -> String {
     var text = ""
     for scalar in name.unicodeScalars {

@@ -3,7 +3,8 @@ internal import HeadraceStorage
 
 /// The shard files that a person's words mean, for tools that look at files rather than at samples.
 package enum ShardFiles {
-    /// Expands patterns; a directory stands for the shards directly or indirectly in it, in the order of their names.
+    /// Expands patterns; a directory stands for the shards directly or indirectly in it, in the order of
+    /// their names.
     package static func list(_ words: [String]) throws(HeadraceError) -> [String] {
         var paths: [String] = []
         for path in try ShardPattern.resolve(words) {

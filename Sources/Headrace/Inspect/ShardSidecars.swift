@@ -59,7 +59,8 @@ package final class ShardSidecars: @unchecked Sendable {
         }
     }
 
-    /// Shards that the manifests seen so far list and that are not there, as paths in the order of the manifests.
+    /// Shards that the manifests seen so far list and that are not there, as paths in the order of the
+    /// manifests.
     package func missingShards() throws(HeadraceError) -> [String] {
         let seen = lock.withLock { folders.compactMap { try? $0.value.get() } }
         var missing: [String] = []

@@ -52,8 +52,8 @@ package struct ShardSurvey: Sendable {
         if defects.count < ShardVerdict.listedDefects { defects.append(error.placed(shard: path)) }
     }
 
-    /// Surveys the shard at `path`: by its index where there is one that fits, unless `isFull`; else by a walk through
-    /// all of it. Nil when it was cancelled.
+    /// Surveys the shard at `path`: by its index where there is one that fits, unless `isFull`; else by a
+    /// walk through all of it. Nil when it was cancelled.
     package static func make(
         of path: String, isFull: Bool, memory: ByteCount, isCancelled: () -> Bool = { false }
     ) throws(HeadraceError) -> ShardSurvey? {

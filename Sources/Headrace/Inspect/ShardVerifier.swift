@@ -36,8 +36,8 @@ extension HeadraceError.Code {
     package static let unaccounted = Self("unaccounted", .data)
 }
 
-/// Holds a shard against every checksum, count and size there is: those inside it, and those of the index and the
-/// manifest beside it.
+/// Holds a shard against every checksum, count and size there is: those inside it, and those of the index and
+/// the manifest beside it.
 package struct ShardVerifier: Sendable {
     private let path: String
     private let sidecars: ShardSidecars
@@ -74,7 +74,8 @@ package struct ShardVerifier: Sendable {
             }
             note(verdict.account, &verdict)
         } catch {
-            // Nothing is known of a shard that cannot be opened, so there is nothing to hold against a manifest.
+            // Nothing is known of a shard that cannot be opened, so there is nothing to hold against a
+            // manifest.
             verdict.add(error)
             return verdict
         }
@@ -114,8 +115,8 @@ package struct ShardVerifier: Sendable {
             HeadraceError(
                 .unaccounted,
                 "\(account.bytesParsed) bytes were parsed, \(account.bytesIgnored) ignored and "
-                    + "\(account.bytesLost) lost, but the shard has \(verdict.uncompressedByteCount): this is a "
-                    + "fault of headrace, please report it"))
+                    + "\(account.bytesLost) lost, but the shard has \(verdict.uncompressedByteCount): "
+                    + "this is a fault of headrace, please report it"))
     }
 
     private func note(_ account: ShardAccount, _ verdict: inout ShardVerdict) {
@@ -201,7 +202,8 @@ package struct ShardVerifier: Sendable {
                 verdict.add(
                     HeadraceError(
                         .checksumMismatch,
-                        "the file's SHA-256 is \(sha256), the manifest's set '\(set.pattern)' says \(shard.sha256)"
+                        "the file's SHA-256 is \(sha256), the manifest's set '\(set.pattern)' says "
+                            + shard.sha256
                     ))
             }
         } catch {
