@@ -111,7 +111,9 @@ enum Rules {
 
     /// Names that say nothing: whatever is put under them could be put anywhere.
     static func drawers(_ sources: [Source]) -> [String] {
-        let empty: Set = ["Util", "Utils", "Utility", "Utilities", "Helper", "Helpers", "Manager", "Common", "Misc"]
+        let empty: Set = [
+            "Util", "Utils", "Utility", "Utilities", "Helper", "Helpers", "Manager", "Common", "Misc",
+        ]
         func isDrawer(_ name: Substring) -> Bool {
             name.matches(of: /[A-Z]?[a-z]+/).contains { word in
                 empty.contains(word.0.prefix(1).uppercased() + word.0.dropFirst())
