@@ -48,6 +48,8 @@ final class Engine: @unchecked Sendable {
     var ringQueue: [Chunk] = []
     var ringInFlight = 0
     var idleWorkers = 0
+    /// A lane has nothing to unpack because no memory was free for it.
+    var isMemoryShort = false
     var delivery = Delivery()
     var consumersWaiting = 0
     var waiters: [AsyncWaiter] = []
