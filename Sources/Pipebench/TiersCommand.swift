@@ -43,7 +43,8 @@ struct TiersCommand: ParsableCommand {
 
     private func rate(_ bytesPerSecond: Double?) -> String {
         guard let bytesPerSecond else { return "-" }
-        return bytesPerSecond < 1e9 ? figure(bytesPerSecond / 1e6) + " MB/s" : figure(bytesPerSecond / 1e9) + " GB/s"
+        return bytesPerSecond < 1e9
+            ? figure(bytesPerSecond / 1e6) + " MB/s" : figure(bytesPerSecond / 1e9) + " GB/s"
     }
 }
 

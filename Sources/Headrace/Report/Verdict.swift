@@ -172,7 +172,8 @@ private struct WorkerShares {
         }
         // Where most bytes were in memory already, waiting is not the device's doing.
         if Double(device) > 0.5 * Double(report.readBytes) {
-            return "storage-bound: the workers waited \(part) of their time for bytes from the device, at \(rate)"
+            return
+                "storage-bound: the workers waited \(part) of their time for bytes from the device, at \(rate)"
         }
         return "bound by reading from the page cache: \(part) of the workers' time, at \(rate)"
     }
