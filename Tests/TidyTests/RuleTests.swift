@@ -14,7 +14,8 @@ import Testing
         #expect(Rules.siblingImports(bad).count == 4)
         let good = [
             source("Sources/Storage/A.swift", "package import HeadraceCore\ninternal import Glibc"),
-            source("Sources/Storage/B.swift", "// import HeadraceFormats\nlet s = \"import HeadraceFormats\""),
+            source(
+                "Sources/Storage/B.swift", "// import HeadraceFormats\nlet s = \"import HeadraceFormats\""),
             source("Sources/Headrace/A.swift", "import HeadraceFormats\nimport HeadraceStorage"),
         ]
         #expect(Rules.siblingImports(good) == [])
@@ -35,13 +36,15 @@ import Testing
     @Test func longFiles() {
         let line = "let a = 1\n"
         #expect(Rules.longFiles([source("Sources/A/A.swift", String(repeating: line, count: 500))]) == [])
-        #expect(Rules.longFiles([source("Sources/A/A.swift", String(repeating: line, count: 501))]).count == 1)
+        #expect(
+            Rules.longFiles([source("Sources/A/A.swift", String(repeating: line, count: 501))]).count == 1)
     }
 
     @Test func longFunctions() {
         func body(_ count: Int) -> String { String(repeating: "    work()\n", count: count) }
         let heads = [
-            "func a() {\n", "package func a<T>(\n    _ b: [Int] = { [1] }()\n) throws(E) -> T\nwhere T: P {\n",
+            "func a() {\n",
+            "package func a<T>(\n    _ b: [Int] = { [1] }()\n) throws(E) -> T\nwhere T: P {\n",
             "init?(a: Int) {\n", "deinit {\n", "var a: Int {\n", "static func == (a: A, b: A) -> Bool {\n",
             "subscript(a: Int) -> Int {\n",
         ]
@@ -60,10 +63,12 @@ import Testing
         #expect(spans.map(\.firstLine) == [1, 72])
         // Requirements have no body, and the class after them is no function.
         let requirement =
-            "protocol P {\n    func a()\n    var b: Int { get }\n    init(c: Int)\n}\nclass C {\n" + body(80) + "}\n"
+            "protocol P {\n    func a()\n    var b: Int { get }\n    init(c: Int)\n}\nclass C {\n" + body(80)
+            + "}\n"
         #expect(Rules.longFunctions([source("Sources/A/A.swift", requirement)]) == [])
         // Braces in strings and comments do not count, code in interpolations does.
-        let text = "func a() {\n    b(\"{ \\(c.map { \"}\" }) {\") // {\n    /* { /* { */ */\n    d(#\"\"{\"#)\n}\n"
+        let text =
+            "func a() {\n    b(\"{ \\(c.map { \"}\" }) {\") // {\n    /* { /* { */ */\n    d(#\"\"{\"#)\n}\n"
         #expect(functionSpans(in: source("Sources/A/A.swift", text)).map(\.lineCount) == [5])
     }
 
@@ -78,6 +83,7 @@ import Testing
                 public static func d() {}
                 @inlinable public func e() {}
                 nonisolated public func f() {}
+                open class func o() {}
             }
             /// A protocol.
             public protocol P {
@@ -85,7 +91,7 @@ import Testing
                 var h: Int { get }
             }
             """
-        #expect(Rules.undocumentedPublicSymbols([source("Sources/Core/A.swift", bad)]).count == 8)
+        #expect(Rules.undocumentedPublicSymbols([source("Sources/Core/A.swift", bad)]).count == 9)
         let good = """
             public import HeadraceCore
             /// Documented.
@@ -105,6 +111,7 @@ import Testing
             }
             struct Q { var h = 1 }
             package func i() {}
+            private func open(j: Int) { open(1) }
             """
         #expect(Rules.undocumentedPublicSymbols([source("Sources/Core/A.swift", good)]) == [])
         #expect(Rules.undocumentedPublicSymbols([source("Tests/CoreTests/A.swift", bad)]) == [])
@@ -144,6 +151,8 @@ import Testing
             "// Sendable: `lock` guards all state.\n" + declaration,
             "/// An A.\n// Owned by one room.\n@safe\n" + declaration,
             declaration + "    // Immutable after init.\n",
+            "final class A: @unchecked Sendable {  // Sendable: `lock` guards it.\n",
+            "/// An A.\n///\n/// Sendable: nobody writes to it.\n" + declaration,
         ]
         #expect(Rules.unexplainedSendable(good.map { source("Sources/Core/A.swift", $0) }) == [])
     }

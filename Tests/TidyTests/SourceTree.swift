@@ -25,8 +25,10 @@ struct Source {
 
     /// The modules that the file imports.
     var imports: [String] {
-        let pattern = /(?m)^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:\w+\s+)?import\s+(?:(?:struct|class|enum|func|protocol)\s+)?(\w+)/
-        return code.matches(of: pattern).map { String($0.1) }
+        let pattern =
+            /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:\w+\s+)?import\s+(?:(?:struct|class|enum|func|protocol)\s+)?(\w+)/
+        return codeLines.filter { has($0, "import ") }.compactMap { $0.firstMatch(of: pattern) }
+            .map { String($0.1) }
     }
 }
 
@@ -39,7 +41,8 @@ struct SourceTree {
     static let sources: [Source] = ["Sources", "Tests"].flatMap { files(below: $0) }
 
     static let manifest = Source(
-        "Package.swift", try! String(contentsOf: root.appendingPathComponent("Package.swift"), encoding: .utf8))
+        "Package.swift",
+        try! String(contentsOf: root.appendingPathComponent("Package.swift"), encoding: .utf8))
 
     static func files(below directory: String) -> [Source] {
         let base = root.appendingPathComponent(directory)
