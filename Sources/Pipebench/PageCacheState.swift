@@ -37,7 +37,8 @@ extension PageCacheState {
             notes.append("page cache: cold, none of \(ByteCount(total)) was resident when the run began")
         case .warm where cached < total:
             notes.append(
-                "page cache: not warm, it holds \(ByteCount(cached)) of \(ByteCount(total)) after all was read")
+                "page cache: not warm, it holds \(ByteCount(cached)) of \(ByteCount(total)) after all was read"
+            )
         case .warm:
             notes.append("page cache: warm, all of \(ByteCount(total)) was resident when the run began")
         }

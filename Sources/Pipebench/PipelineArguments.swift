@@ -66,7 +66,8 @@ private func suffix(of text: String, after prefix: String) -> Substring? {
     text.hasPrefix(prefix) ? text.dropFirst(prefix.count) : nil
 }
 
-private func choice<Value: RawRepresentable & CaseIterable>(_ text: String, _ type: Value.Type) throws -> Value
+private func choice<Value: RawRepresentable & CaseIterable>(_ text: String, _ type: Value.Type) throws
+    -> Value
 where Value.RawValue == String {
     if let value = Value(rawValue: text) { return value }
     let names = Value.allCases.map(\.rawValue).joined(separator: ", ")

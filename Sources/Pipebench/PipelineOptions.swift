@@ -90,7 +90,8 @@ struct PipelineOptions: ParsableArguments {
 
     mutating func validate() throws {
         if direct && pageCache == .warm {
-            throw ValidationError("--direct reads past the page cache: --page-cache warm would have no effect")
+            throw ValidationError(
+                "--direct reads past the page cache: --page-cache warm would have no effect")
         }
     }
 

@@ -47,7 +47,8 @@ extension ReadResult {
         lines.append(
             Self.line(
                 "start",
-                "open \(figure(report.openSeconds)) s, first batch after \(figure(report.firstBatchSeconds)) s"))
+                "open \(figure(report.openSeconds)) s, first batch after \(figure(report.firstBatchSeconds)) s"
+            ))
         return lines
     }
 

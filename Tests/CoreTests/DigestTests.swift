@@ -97,35 +97,4 @@ private func digest(key: String, _ fields: [(String, [UInt8])]) -> UInt64 {
         #expect(OrderedDigest(hexadecimal: text) == nil)
         #expect(SetDigest(hexadecimal: text) == nil)
     }
-
-    /// Fields in any order in the shard, keys from the table or from shard and ordinal, defects as 0.
-    @Test func hasherAgreesWithTheDefinition() {
-        let names = FieldNames()
-        let jpg = names.number(of: Array("jpg".utf8))!
-        let cls = names.number(of: Array("cls".utf8))!
-        var table = SampleTable()
-        table.keys = Array("a/0001".utf8)
-        table.fields = [
-            FieldRecord(offset: 1, length: 256, name: jpg), FieldRecord(offset: 0, length: 1, name: cls),
-        ]
-        table.samples = [SampleRecord(offset: 0, keyOffset: 0, keyLength: 6, firstField: 0, fieldCount: 2)]
-        table.appendDefect(HeadraceError(.badHeader, "bad"), offset: 300)
-        let bytes = [0x37] + (0...255).map { UInt8($0) }
-        var hasher = SampleHasher(names: names)
-        var hashes: [UInt64] = []
-        bytes.withUnsafeBytes {
-            hasher.append(table, in: $0, shard: Array("train.tfrecord".utf8), firstOrdinal: 0, to: &hashes)
-        }
-        #expect(hashes == [first, 0])
-
-        // A name that was unknown when the hasher learned the others.
-        let record = names.number(of: Array("record".utf8))!
-        table.removeAll()
-        table.fields = [FieldRecord(offset: 3, length: 0, name: record)]
-        table.samples = [SampleRecord(offset: 0, keyOffset: 0, keyLength: 0, firstField: 0, fieldCount: 1)]
-        bytes.withUnsafeBytes {
-            hasher.append(table, in: $0, shard: Array("train.tfrecord".utf8), firstOrdinal: 17, to: &hashes)
-        }
-        #expect(hashes == [first, 0, second])
-    }
 }

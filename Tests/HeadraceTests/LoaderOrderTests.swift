@@ -65,6 +65,31 @@ import Testing
         }
     }
 
+    @Test func digestIsThatOfKeysNamesAndPayloadsInOrder() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [5, 3])
+        var ordered = OrderedDigest()
+        var set = SetDigest()
+        for key in fixture.expectedOrder(lanes: 8) {
+            var sample = Array(key.utf8).withUnsafeBytes { SampleDigest(key: $0) }
+            let parts = key.dropFirst().split(separator: "-").map { Int($0)! }
+            let number = fixture.keys[..<parts[0]].reduce(0) { $0 + $1.count } + parts[1]
+            for (name, payload) in [("bin", fixture.payloads[key]!), ("cls", Array("\(number)".utf8))] {
+                Array(name.utf8).withUnsafeBytes { name in
+                    payload.withUnsafeBytes { sample.add(name: name, payload: $0) }
+                }
+            }
+            ordered.add(sample.value)
+            set.add(sample.value)
+        }
+        let report = try drain(Dataset(fixture.pattern).batched(3).with { $0.digest = true }).report
+        #expect(report.digest == ordered.hexadecimal)
+        #expect(report.setDigest == set.hexadecimal)
+        // Fields that are not asked for do not count.
+        let part = try drain(Dataset(fixture.pattern).decoding("cls", with: .raw).with { $0.digest = true })
+            .report
+        #expect(part.digest != report.digest)
+    }
+
     @Test func shufflingPermutesEachEpochAnew() throws {
         let fixture = try LoaderFixture()
         let dataset = Dataset(fixture.pattern).shuffled(seed: 3, buffer: 50).batched(8).repeated(2)

@@ -20,6 +20,10 @@ final class ChunkArena: @unchecked Sendable {
         chunks.reserveCapacity(1024)
     }
 
+    deinit {
+        pool.discharge(chunks.reduce(0) { $0 + $1.tableCharge })
+    }
+
     /// A chunk without memory, with one use.
     func takeEmpty() -> Chunk {
         let chunk = lock.withLock { () -> Chunk in

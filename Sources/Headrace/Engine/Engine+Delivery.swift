@@ -204,10 +204,14 @@ extension Engine {
     /// batch is ready, the consumer waits, and yet lanes want memory. The lock is held.
     func checkForStarvation() {
         guard idleWorkers == workerCount, consumersWaiting > 0 || !waiters.isEmpty, !isClosing else { return }
-        guard ringInFlight == 0, ringQueue.isEmpty, decodeQueue.isEmpty, !isSequencing else { return }
+        guard ringInFlight == 0, ringQueue.isEmpty, !isSequencing, delivery.terminal == nil else { return }
         guard ready[delivery.nextSequence] == nil, delivery.total != delivery.nextSequence else { return }
-        guard !sequencerHasWork || isEpochOver, delivery.terminal == nil else { return }
-        guard !lanes.contains(where: { $0.isOpening || $0.isUnpacking }) else { return }
+        // A worker that was woken counts as idle until it has the lock: what it was woken for must not be missed.
+        admit()
+        if hasWork {
+            workAvailable.signal()
+            return
+        }
         let needed = arena.pool.bytesInUse + laneReserve
         var held = ""
         if delivery.leases > 0 { held = "; the consumer holds \(delivery.leases) batches" }

@@ -149,10 +149,20 @@ extension Engine {
         }
     }
 
+    /// Whether a worker could do something now, or somebody is doing something that leads to more; the lock is held.
+    var hasWork: Bool {
+        if !decodeQueue.isEmpty || nextToUnpack() != nil { return true }
+        if sequencerHasWork && !isSequencing && !isEpochOver { return true }
+        return lanes.contains { lane in
+            lane.isOpening || lane.isUnpacking || lane.window.contains { $0.state != .filled }
+                || (lane.pass == nil && lane.nextShard < lane.shards.count)
+        }
+    }
+
     // MARK: Admit
 
     /// Grants memory for chunks: first to lanes that have nothing, then ahead of need while memory is plenty.
-    private func admit() {
+    func admit() {
         let live = max(1, lanes.reduce(0) { $0 + ($1.isEnded ? 0 : 1) })
         let limit = windowLimit(live: live)
         let reserve = laneReserve

@@ -85,10 +85,11 @@ final class Sequencer {
     func run() -> Bool {
         guard blockSize != nil else { return runInOrder() }
         while true {
+            // The next block fills even while no slot is free for this one.
+            if !isSourceDry { isSourceDry = fillBlock() }
             if dealing.dealt < dealing.rows.count {
                 guard dealBlock() else { return false }
             }
-            if !isSourceDry { isSourceDry = fillBlock() }
             let isFull = filling.rows.count == blockSize
             guard isFull || isSourceDry else { return false }
             if filling.rows.isEmpty { return finishEpoch() }

@@ -109,7 +109,7 @@ package struct ShardSurvey: Sendable {
         var wasCancelled = false
         try reader.read { (sample) throws(HeadraceError) in
             if let defect = sample.defect { survey.add(defect) }
-            for unsafe (name, payload) in unsafe sample.fields {
+            for unsafe(name, payload) in unsafe sample.fields {
                 let place: Int
                 if let known = places[name] {
                     place = known

@@ -226,7 +226,7 @@ private final class RowCheck {
 
     /// One wrong row says it all: those behind it are likely wrong too.
     func check(_ sample: ShardSample, _ verdict: inout ShardVerdict) {
-        for unsafe (name, _) in unsafe sample.fields { names.insert(name) }
+        for unsafe(name, _) in unsafe sample.fields { names.insert(name) }
         guard !hasFailed, sample.index < index.header.sampleCount else { return }
         do throws(HeadraceError) {
             if !(first..<first + rows.count).contains(sample.index) {

@@ -22,7 +22,7 @@ public struct DirectorySource: PackSource {
         var start = 0
         while start < walk.files.count {
             var end = start + 1
-            while end < walk.files.count, walk.files[end].key.utf8.elementsEqual(walk.files[start].key.utf8) {
+            while end < walk.files.count, byteOrder(walk.files[end].key, walk.files[start].key) == 0 {
                 end += 1
             }
             let fields = walk.files[start..<end].map { file in
@@ -48,10 +48,8 @@ private struct FoundFile {
     let modificationNanoseconds: Int
 
     func precedes(_ other: FoundFile) -> Bool {
-        if key.utf8.elementsEqual(other.key.utf8) {
-            return field.utf8.lexicographicallyPrecedes(other.field.utf8)
-        }
-        return key.utf8.lexicographicallyPrecedes(other.key.utf8)
+        let order = byteOrder(key, other.key)
+        return order != 0 ? order < 0 : byteOrder(field, other.field) < 0
     }
 }
 

@@ -21,7 +21,7 @@ public struct IDXSource: PackSource {
         for path in others { inventory.ignore(.noIDX, path: path) }
         var images: [IDXFile] = []
         var labels: [IDXFile] = []
-        for path in paths.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
+        for path in paths.sorted(by: { byteOrder($0, $1) < 0 }) {
             guard let file = try IDXFile.open(path) else {
                 throw HeadraceError(.unknownFormat, "this is no IDX file", at: .init(shard: path))
             }

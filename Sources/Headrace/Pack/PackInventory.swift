@@ -66,7 +66,7 @@ public struct PackInventory: Sendable {
         }
         if self.fields.count - first > 1 {
             let names = fieldNames
-            self.fields[first...].sort { names[$0.name].utf8.lexicographicallyPrecedes(names[$1.name].utf8) }
+            self.fields[first...].sort { byteOrder(names[$0.name], names[$1.name]) < 0 }
             for index in first + 1..<self.fields.count
             where self.fields[index - 1].name == self.fields[index].name {
                 let name = fieldNames[self.fields[index].name]
@@ -112,7 +112,7 @@ public struct PackInventory: Sendable {
     /// Refuses keys that occur twice, whichever sources they come from.
     mutating func refuseDuplicateKeys() {
         func precedes(_ a: Int, _ b: Int) -> Bool {
-            samples[a].key.utf8.lexicographicallyPrecedes(samples[b].key.utf8)
+            byteOrder(samples[a].key, samples[b].key) < 0
         }
         var order = Array(samples.indices)
         // One directory, or one file after the other, comes sorted already: no need to sort ten million keys.
@@ -135,7 +135,7 @@ public struct PackInventory: Sendable {
         for sample in samples {
             if let name = top(sample) { classes[ByteName(text: String(name))] = 0 }
         }
-        let names = classes.keys.map(\.text).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        let names = classes.keys.sorted().map(\.text)
         for (rank, name) in names.enumerated() { classes[ByteName(text: name)] = rank }
         let old = (samples, fields)
         samples.removeAll(keepingCapacity: true)
@@ -205,17 +205,4 @@ private func isLostAtNewline(_ key: String) -> Bool {
     guard let newline = key.utf8.firstIndex(of: UInt8(ascii: "\n")) else { return false }
     let start = key.utf8[..<newline].lastIndex(of: UInt8(ascii: "/")) ?? key.utf8.startIndex
     return key.utf8[start...].contains(UInt8(ascii: "."))
-}
-
-/// A name that is compared byte by byte: Swift's strings hold composed and decomposed letters for equal, while
-/// file systems and tar members do not.
-struct ByteName: Hashable {
-    let text: String
-
-    static func == (a: ByteName, b: ByteName) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
-
-    func hash(into hasher: inout Hasher) {
-        var text = text
-        text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-    }
 }

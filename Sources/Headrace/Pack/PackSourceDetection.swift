@@ -71,5 +71,5 @@ func directoryNames(_ directory: String) throws(HeadraceError) -> [String] {
         throw HeadraceError(
             .io, "the directory cannot be read", at: .init(shard: directory), cause: errorDescription(errno))
     }
-    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    return names.sorted { byteOrder($0, $1) < 0 }
 }

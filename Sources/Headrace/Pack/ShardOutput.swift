@@ -91,6 +91,6 @@ extension PackPlan {
             for field in inventory.fields(of: sample) { isUsed[field.name] = true }
         }
         return inventory.fieldNames.indices.filter { isUsed[$0] }.map { inventory.fieldNames[$0] }
-            .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            .sorted { byteOrder($0, $1) < 0 }
     }
 }
