@@ -187,7 +187,7 @@ import Testing
     }
 
     @Test func progressEndsAtTheTotals() throws {
-        // Sendable: guarded by its lock.
+        // Sendable: `lock` guards `reports`.
         final class Log: @unchecked Sendable {
             let lock = NSLock()
             var reports: [PackProgress] = []
