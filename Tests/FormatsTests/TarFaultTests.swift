@@ -9,7 +9,8 @@ struct TarFaultTests {
         for index in 0..<6 {
             for field in ["jpg", "cls"] {
                 if pax { tar.pax([("mtime", "1700000000.25"), ("path", "dir/\(index).\(field)")]) }
-                tar.add("dir/\(index).\(field)", text: String(repeating: "\(index)", count: 300 * (index + 1)))
+                tar.add(
+                    "dir/\(index).\(field)", text: String(repeating: "\(index)", count: 300 * (index + 1)))
             }
         }
         tar.end()
@@ -22,7 +23,9 @@ struct TarFaultTests {
             let key = String(decoding: sample.key, as: UTF8.self)
             #expect(result[key] == nil)
             result[key] = [:]
-            for field in sample.fields { result[key]![field.name] = bytes[field.offset..<field.offset + field.length] }
+            for field in sample.fields {
+                result[key]![field.name] = bytes[field.offset..<field.offset + field.length]
+            }
         }
         return result
     }
@@ -45,12 +48,15 @@ struct TarFaultTests {
         for cut in stride(from: 0, to: content, by: 61) {
             let shard = scanTwice(Array(bytes[..<cut]))
             #expect(!shard.defects.isEmpty, "cut at \(cut)")
-            for (key, fields) in payloads(shard, bytes) { #expect(fields == original[key], "cut at \(cut): \(key)") }
+            for (key, fields) in payloads(shard, bytes) {
+                #expect(fields == original[key], "cut at \(cut): \(key)")
+            }
         }
         // Exactly between two members nothing is damaged; the missing end marker is what tells.
         for cut in stride(from: 512, to: content, by: 512) {
             let shard = scanTwice(Array(bytes[..<cut]))
-            #expect(!shard.defects.isEmpty || shard.account.ignored["missingEndOfArchive"] == 1, "cut at \(cut)")
+            #expect(
+                !shard.defects.isEmpty || shard.account.ignored["missingEndOfArchive"] == 1, "cut at \(cut)")
         }
     }
 
@@ -74,7 +80,8 @@ struct TarFaultTests {
                 guard !(148..<156).contains(offset - header) || !shard.defects.isEmpty else { continue }
                 #expect(!shard.defects.isEmpty, "flip at \(offset)")
                 let error = try #require(shard.defects.first)
-                #expect(error.code == .badHeader && error.place.offset == header, "flip at \(offset): \(error)")
+                #expect(
+                    error.code == .badHeader && error.place.offset == header, "flip at \(offset): \(error)")
                 for (key, fields) in payloads(shard, bytes) {
                     #expect(fields == original[key], "flip at \(offset): \(key)")
                 }
@@ -99,7 +106,9 @@ struct TarFaultTests {
         }
     }
 
-    private func limited(_ change: (inout FormatLimits) -> Void, _ build: (inout TarBuilder) -> Void) -> ScannedShard {
+    private func limited(_ change: (inout FormatLimits) -> Void, _ build: (inout TarBuilder) -> Void)
+        -> ScannedShard
+    {
         var limits = FormatLimits()
         change(&limits)
         var tar = TarBuilder()
@@ -110,7 +119,10 @@ struct TarFaultTests {
 
     @Test func everyLimitIsNamedWhenItIsExceeded() {
         let cases: [(String, ScannedShard)] = [
-            ("memberBytes", limited({ $0.memberBytes = 1000 }) { $0.add("a.x", [UInt8](repeating: 1, count: 1001)) }),
+            (
+                "memberBytes",
+                limited({ $0.memberBytes = 1000 }) { $0.add("a.x", [UInt8](repeating: 1, count: 1001)) }
+            ),
             (
                 "sampleBytes",
                 limited({ $0.sampleBytes = 3000 }) { tar in
@@ -141,7 +153,8 @@ struct TarFaultTests {
         ]
         for (limit, shard) in cases {
             #expect(shard.defects.map(\.code) == [.limitExceeded], "\(limit)")
-            #expect(shard.defects.first?.message.contains("limit \(limit)") == true, "\(limit): \(shard.defects)")
+            #expect(
+                shard.defects.first?.message.contains("limit \(limit)") == true, "\(limit): \(shard.defects)")
             #expect(shard.samples.filter { $0.defect == nil }.isEmpty, "\(limit)")
         }
     }
@@ -162,7 +175,8 @@ struct TarFaultTests {
     }
 
     @Test(arguments: [
-        "30 path=short\n", "5 a=b\n", "7 path\n", "x path=a.x\n", "13 path=a.xyz", "99999999999999999999 path=a\n",
+        "30 path=short\n", "5 a=b\n", "7 path\n", "x path=a.x\n", "13 path=a.xyz",
+        "99999999999999999999 path=a\n",
         "9 size=x\n", "31 size=99999999999999999999999\n", "11 size=-12\n", "0 \n", "3 =\n",
     ])
     func malformedPaxRecordsAreRefused(_ text: String) {
@@ -178,7 +192,8 @@ struct TarFaultTests {
 
     @Test func numbersThatAreNoneAreRefused() {
         let spoilt: [[UInt8]] = [
-            Array("0000000000x\0".utf8), Array("-0000000001\0".utf8), [0xFF] + [UInt8](repeating: 0xFF, count: 11),
+            Array("0000000000x\0".utf8), Array("-0000000001\0".utf8),
+            [0xFF] + [UInt8](repeating: 0xFF, count: 11),
             [0x80, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], Array("00000000009\0".utf8),
         ]
         for field in spoilt {

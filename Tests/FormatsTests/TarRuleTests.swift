@@ -4,7 +4,9 @@ import Testing
 
 /// The rules of formats, one by one, on archives made for the purpose.
 struct TarRuleTests {
-    private func scan(limits: FormatLimits = FormatLimits(), _ build: (inout TarBuilder) -> Void) -> ScannedShard {
+    private func scan(limits: FormatLimits = FormatLimits(), _ build: (inout TarBuilder) -> Void)
+        -> ScannedShard
+    {
         var tar = TarBuilder()
         build(&tar)
         tar.end()
@@ -19,7 +21,9 @@ struct TarRuleTests {
 
     @Test func keyAndFieldSplitAtTheBaseNamesFirstDot() {
         let shard = scan { tar in
-            for name in ["a.b/c.d/x.seg.png", "./a/x.jpg", "/abs/x.jpg", "../up.jpg", "x.tar.gz", "x y\n.JPG", "x."] {
+            for name in [
+                "a.b/c.d/x.seg.png", "./a/x.jpg", "/abs/x.jpg", "../up.jpg", "x.tar.gz", "x y\n.JPG", "x.",
+            ] {
                 tar.add(name, text: "1")
             }
         }
@@ -31,7 +35,10 @@ struct TarRuleTests {
     @Test func passedOverMembersDoNotEndTheSample() {
         let shard = scan { tar in
             tar.add("a.jpg", text: "1")
-            for name in ["README", "a/README", "a.b/c", ".hidden", "._a.jpg", "dir/.hidden", "__info__", "__m__/a.json"] {
+            for name in [
+                "README", "a/README", "a.b/c", ".hidden", "._a.jpg", "dir/.hidden", "__info__",
+                "__m__/a.json",
+            ] {
                 tar.add(name, text: "22")
             }
             tar.add("d/", type: "5")
@@ -61,7 +68,9 @@ struct TarRuleTests {
         #expect(shard.defects.isEmpty)
     }
 
-    @Test(arguments: [["x.jpg", "x.JPG"], ["x.__key__", "x.a"], ["x.a", "x.__URL__"], ["x.a", "x.b", "x.a"]])
+    @Test(arguments: [
+        ["x.jpg", "x.JPG"], ["x.__key__", "x.a"], ["x.a", "x.__URL__"], ["x.a", "x.b", "x.a"],
+    ])
     func duplicateAndReservedFieldsSpoilTheirSampleOnly(_ names: [String]) {
         let shard = scan { tar in
             tar.add("a.jpg", text: "1")
@@ -115,7 +124,9 @@ struct TarRuleTests {
             tar.add(Array("b.bin".utf8), [1, 2]) {
                 $0.replaceSubrange(124..<136, with: [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2])
             }
-            tar.add(Array("s.bin".utf8), [1, 2]) { $0.replaceSubrange(124..<136, with: Array("          2 ".utf8)) }
+            tar.add(Array("s.bin".utf8), [1, 2]) {
+                $0.replaceSubrange(124..<136, with: Array("          2 ".utf8))
+            }
             tar.add(Array("h\u{E9}.bin".utf8), [1, 2], signedChecksum: true)
             tar.add(Array("c.bin".utf8), [1, 2, 3], type: UInt8(ascii: "7"))
         }
