@@ -27,7 +27,24 @@ package enum WebDatasetName {
         }
         var dot = base
         while dot < length, name.byte(dot) != UInt8(ascii: ".") { dot += 1 }
-        self = dot < length ? .field(keyLength: dot) : .unmatched
+        guard dot < length, base < 3 || !Self.isCutByNewline(name, base) else {
+            self = .unmatched
+            return
+        }
+        self = .field(keyLength: dot)
+    }
+
+    /// The reference's pattern, `(?:.*/|)[^.]+`, lets `.*` cross no newline: directories with a dot in their name must
+    /// come before the name's first newline.
+    private static func isCutByNewline(_ name: RawSpan, _ base: Int) -> Bool {
+        var lastDot = base - 1
+        while lastDot >= 0, name.byte(lastDot) != UInt8(ascii: ".") { lastDot -= 1 }
+        guard lastDot >= 0 else { return false }
+        for index in 0..<base {
+            if name.byte(index) == 0x0A { return true }
+            if index > lastDot, name.byte(index) == UInt8(ascii: "/") { return false }
+        }
+        return false
     }
 
     private static func isMeta(_ name: RawSpan) -> Bool {

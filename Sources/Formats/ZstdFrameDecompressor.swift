@@ -24,7 +24,8 @@ package import HeadraceCore
                     + "for \(frame.length)")
         }
         let size = unsafe ZSTD_findFrameCompressedSize(input.baseAddress, input.count)
-        if ZSTD_isError(size) == 0, size != input.count {
+        if ZSTD_isError(size) != 0 { throw describe(frame, size) }
+        if size != input.count {
             throw error(
                 frame, .indexMismatch, "the frame has \(size) bytes, the seek table says \(input.count)")
         }

@@ -15,6 +15,9 @@ package import HeadraceCore
     private var hasFrame = false
     /// Bytes the library asks for: the rest of a block and the next block's header.
     private var hint = 0
+    /// The header, block or checksum being fed: where it starts in the compressed file, and what it still lacks.
+    private var unitStart = 0
+    private var unitLeft = 0
     private var frameHeader: [UInt8] = []
     /// Where that frame starts in the compressed file.
     private var frameStart = 0
@@ -46,7 +49,8 @@ package import HeadraceCore
             // A frame that is here whole is decompressed in one go, without the library's own window. Otherwise
             // one block a call: when the library refuses one, those before it have come out.
             let whole = unsafe isAtBoundary && mayTakeWholeFrame ? wholeFrame(rest, room.count) : 0
-            let offered = whole > 0 ? whole : min(rest.count, max(hint, 1))
+            if unitLeft == 0 || whole > 0 { beginUnit() }
+            let offered = whole > 0 ? whole : min(rest.count, unitLeft)
             if offered == 0, room.count == 0 || isAtBoundary { break }
             let (taken, made, result) = unsafe step(UnsafeRawBufferPointer(rebasing: rest[..<offered]), room)
             if whole > 0, ZSTD_isError(result) != 0 {
@@ -55,6 +59,7 @@ package import HeadraceCore
                 continue
             }
             mayTakeWholeFrame = true
+            unitLeft = max(0, unitLeft - taken)
             if ZSTD_isError(result) != 0 {
                 failure = unsafe describe(result, rest)
                 producedBeforeError = produced
@@ -72,6 +77,14 @@ package import HeadraceCore
             if taken == 0, made == 0 { break }
         }
         return (consumed, produced)
+    }
+
+    /// Starts to feed the next header, block or checksum; a block apart from the header of the next one, so that
+    /// damage there does not take the block with it.
+    private func beginUnit() {
+        let blockHeaderBytes = 3
+        unitStart = account.consumed
+        unitLeft = hint > blockHeaderBytes ? hint - blockHeaderBytes : max(hint, 1)
     }
 
     /// Bytes of the frame that `rest` begins with, if all of it is there and its content fits into `room`; else 0.
@@ -117,21 +130,22 @@ package import HeadraceCore
             let identifier = unsafe header.withUnsafeBytes {
                 unsafe ZSTD_getDictID_fromFrame($0.baseAddress, $0.count)
             }
-            return account.error(.unsupported, Self.needsDictionary(identifier), cause: cause)
+            return account.error(.unsupported, Self.needsDictionary(identifier), at: frameStart, cause: cause)
         case ZSTD_error_checksum_wrong:
             return account.error(
-                .checksumMismatch, "the frame's content does not match its checksum", cause: cause)
+                .checksumMismatch, "the frame's content does not match its checksum", at: frameStart,
+                cause: cause)
         case ZSTD_error_frameParameter_windowTooLarge:
             return account.error(
                 .limitExceeded, "the frame needs a window above 2^\(windowLog) bytes (limit zstdWindowLog)",
-                cause: cause)
+                at: frameStart, cause: cause)
         case ZSTD_error_memory_allocation:
             return HeadraceError(.environment, "no memory for the window of a zstd frame", cause: cause)
         case ZSTD_error_prefix_unknown:
             let what = hasFrame ? "what follows the last frame is no zstd frame" : "this is no zstd frame"
-            return account.error(.corruptStream, what, at: frameStart, cause: cause)
+            return account.error(.corruptStream, what, at: isAtBoundary ? nil : frameStart, cause: cause)
         default:
-            return account.error(.corruptStream, "the zstd frame is corrupt", cause: cause)
+            return account.error(.corruptStream, "the zstd frame is corrupt", at: unitStart, cause: cause)
         }
     }
 

@@ -43,6 +43,8 @@ struct LoaderBuilder {
         let opener = ShardOpener(
             storage: storage, names: names, limits: FormatLimits(), parsesExamples: options.parsesExamples,
             directories: catalog.directories)
+        // What is known to be needed is checked first: a pool too small to look at a shard says less about it.
+        try checkBudget(pool, geometry, lanes: lanes, Probe())
         let probe = try probe(catalog, opener, names, pool, geometry)
         try checkBudget(pool, geometry, lanes: lanes, probe)
         let slots = makeSlots(probe.columns, pool)

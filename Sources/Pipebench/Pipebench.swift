@@ -12,7 +12,7 @@ struct Pipebench: ParsableCommand {
             measured is still reported).
             """,
         version: toolVersion,
-        subcommands: [ReadCommand.self])
+        subcommands: [ReadCommand.self, TiersCommand.self])
 
     static func main() { runTool(Pipebench.self, named: "pipebench") }
 }

@@ -81,6 +81,10 @@ struct ReadCommand: ParsableCommand {
                 isQuiet: flags.quiet, label: label)
             let result = try run.measure()
             results.append(result)
+            // For people they are part of the report.
+            if flags.json && !flags.quiet && number == 1 {
+                for note in result.report.notes { StandardError.say("pipebench: note: \(note)") }
+            }
             if runs > 1 { try tell(result, number: number, lines) }
             if result.failure != nil || result.stop == .interrupted { break }
         }

@@ -5,7 +5,9 @@ import Testing
 
 /// gzip and zlib streams, written by `gzip` and Python's zlib.
 struct DeflateTests {
-    private func text(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) } }
+    private func text(_ count: Int) -> [UInt8] {
+        (0..<count).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) }
+    }
 
     private func gzip(_ bytes: [UInt8], in folder: URL) throws -> [UInt8]? {
         try Oracle.run(["gzip", "-cn"], in: folder, input: bytes)?.stdout
@@ -26,9 +28,11 @@ struct DeflateTests {
             let plain = text(100_000)
             guard let one = try gzip(plain, in: folder), let two = try gzip([], in: folder) else { return }
             var result = decompressEveryWay(one + two + one, .gzip)
-            #expect(result.error == nil && result.bytes == plain + plain)
+            var isSame = result.bytes == plain + plain
+            #expect(result.error == nil && isSame)
             result = decompressEveryWay(one + [UInt8](repeating: 0, count: 5000), .gzip)
-            #expect(result.error == nil && result.bytes == plain)
+            isSame = result.bytes == plain
+            #expect(result.error == nil && isSame)
             for garbage: [UInt8] in [[1], [0, 0, 7], Array("text".utf8)] {
                 let error = try #require(decompressEveryWay(one + garbage, .gzip).error)
                 #expect(error.code == .corruptStream)
@@ -57,19 +61,24 @@ struct DeflateTests {
     func everyFlipAndCutIsFound(_ codec: CodecKind) throws {
         try Oracle.inTemporaryFolder { folder in
             let plain = text(2000)
-            guard let file = codec == .gzip ? try gzip(plain, in: folder) : try zlib(plain, in: folder) else { return }
-            #expect(decompressEveryWay(file, codec).bytes == plain)
+            guard let file = codec == .gzip ? try gzip(plain, in: folder) : try zlib(plain, in: folder) else {
+                return
+            }
+            let isSame = decompressEveryWay(file, codec).bytes == plain
+            #expect(isSame)
             for cut in 0..<file.count {
                 let result = decompress(Array(file[..<cut]), codec, inputStep: 1 << 16, outputStep: 700)
                 #expect(result.error?.code == .truncated, "cut at \(cut)")
-                #expect(result.bytes == Array(plain[..<result.bytes.count]))
+                let isPrefix = result.bytes == Array(plain[..<result.bytes.count])
+                #expect(isPrefix)
             }
             for bit in 0..<file.count * 8 {
                 var bytes = file
                 bytes[bit / 8] ^= 1 << (bit % 8)
                 let result = decompress(bytes, codec, inputStep: 1 << 16, outputStep: 700)
                 // A header has a time and flags that the content does not depend on, and the last byte spare bits.
-                if result.error == nil { #expect(result.bytes == plain, "bit \(bit)") }
+                let isSame = result.bytes == plain
+                if result.error == nil { #expect(isSame, "bit \(bit)") }
             }
             var bytes = file
             bytes[file.count - 1] ^= 1
@@ -81,7 +90,8 @@ struct DeflateTests {
         try Oracle.inTemporaryFolder { folder in
             guard let file = try zlib(text(500), dictionary: "dictionary", in: folder) else { return }
             let error = try #require(decompressEveryWay(file, .zlib).error)
-            #expect(error.code == .unsupported && error.message.contains(/preset dictionary ID \d+/), "\(error)")
+            #expect(
+                error.code == .unsupported && error.message.contains(/preset dictionary ID \d+/), "\(error)")
         }
     }
 

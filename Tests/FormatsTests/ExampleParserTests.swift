@@ -90,9 +90,13 @@ struct ExampleParserTests {
     @Test func packedAndUnpackedListsCountAlike() {
         let unpackedFloats: [UInt8] = [0x0D, 0, 0, 0, 0, 0x0D, 0, 0, 0, 0]
         let packedFloats = delimited(1, [UInt8](repeating: 0, count: 8))
-        let unpackedIntegers: [UInt8] = [0x08, 0x01, 0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]
+        let unpackedIntegers: [UInt8] = [
+            0x08, 0x01, 0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01,
+        ]
         let packedIntegers = delimited(1, [0x01, 0x80, 0x01])
-        for (kind, list) in [(2, unpackedFloats), (2, packedFloats), (3, unpackedIntegers), (3, packedIntegers)] {
+        for (kind, list) in [
+            (2, unpackedFloats), (2, packedFloats), (3, unpackedIntegers), (3, packedIntegers),
+        ] {
             let (outcome, features) = parse(delimited(1, entry("f", delimited(UInt8(kind), list))))
             #expect(outcome == .example)
             #expect(features.map(\.count) == [2])
@@ -103,9 +107,11 @@ struct ExampleParserTests {
     @Test func theLastOfTwoEqualNamesWinsAndUnknownFieldsArePassedOver() {
         let one = delimited(1, delimited(1, [1]))
         let two = delimited(1, delimited(1, [2, 2]))
-        let unknown: [UInt8] = [0x38, 0x96, 0x01] + [0x4D, 1, 2, 3, 4] + [0x51, 1, 2, 3, 4, 5, 6, 7, 8] + [0x7A, 1, 9]
+        let unknown: [UInt8] =
+            [0x38, 0x96, 0x01] + [0x4D, 1, 2, 3, 4] + [0x51, 1, 2, 3, 4, 5, 6, 7, 8] + [0x7A, 1, 9]
         let (outcome, features) = parse(
-            unknown + delimited(1, entry("a", one) + entry("b", one + unknown)) + delimited(1, entry("a", two)))
+            unknown + delimited(1, entry("a", one) + entry("b", one + unknown))
+                + delimited(1, entry("a", two)))
         #expect(outcome == .example)
         #expect(features.map(\.first.count) == [2, 1])
     }
@@ -118,7 +124,8 @@ struct ExampleParserTests {
             delimited(1, delimited(1, delimited(1, [1]))),
             delimited(1, entry("a", delimited(2, delimited(1, [1, 2, 3])))),
             delimited(1, entry("a", delimited(3, delimited(1, [0x80])))),
-            [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], [0x00, 0x00], Array("a text".utf8),
+            [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], [0x00, 0x00],
+            Array("a text".utf8),
         ]
         for record in others {
             #expect(parse(record).0 == .other, "\(record)")
@@ -146,11 +153,14 @@ struct ExampleParserTests {
         var generator = SeededGenerator(9)
         let value = delimited(1, delimited(1, [1, 2, 3]))
         let good = delimited(
-            1, entry("a", value) + entry("b", delimited(3, delimited(1, [1, 0x80, 1]))) + entry("c", delimited(2, [])))
+            1,
+            entry("a", value) + entry("b", delimited(3, delimited(1, [1, 0x80, 1])))
+                + entry("c", delimited(2, [])))
         for _ in 0..<20_000 {
             var record = good
             for _ in 0..<Int.random(in: 1...3, using: &generator) {
-                record[Int.random(in: 0..<record.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+                record[Int.random(in: 0..<record.count, using: &generator)] = UInt8.random(
+                    in: 0...255, using: &generator)
             }
             let (_, features) = parse(record)
             for feature in features { #expect(feature.list.upperBound <= record.count) }

@@ -72,7 +72,9 @@ struct ShardSnifferTests {
                     // Cut in the middle of the stream: what did come out is enough, or else the name.
                     expect(Array(output.stdout.dropLast(3)), "a.\(format.rawValue)", codec, format)
                 }
-                guard let output = try Oracle.run(tool, in: folder, input: Array("text".utf8)) else { continue }
+                guard let output = try Oracle.run(tool, in: folder, input: Array("text".utf8)) else {
+                    continue
+                }
                 expectFailure(output.stdout, "notes", .unknownFormat)
                 guard codec != .zlib else { continue }
                 guard let empty = try Oracle.run(tool, in: folder, input: []) else { continue }

@@ -49,7 +49,8 @@ struct TFRecordFaultTests {
             #expect(shard.defects.first?.place.offset == Self.starts[record], "bit \(bit)")
             // A bad length ends the shard; bad data is one defective record.
             #expect(shard.samples.count == (inHeader ? record + 1 : 8), "bit \(bit)")
-            #expect(shard.samples.enumerated().allSatisfy { ($0.element.defect != nil) == ($0.offset == record) })
+            #expect(
+                shard.samples.enumerated().allSatisfy { ($0.element.defect != nil) == ($0.offset == record) })
         }
     }
 

@@ -102,7 +102,9 @@ struct TarOracleTests {
         for (sample, expected) in zip(good, samples) {
             #expect(String(decoding: sample.key, as: UTF8.self) == expected[0] as! String, "\(label)")
             var found: [String: String] = [:]
-            for field in sample.fields { found[field.name] = sha256(bytes[field.offset..<field.offset + field.length]) }
+            for field in sample.fields {
+                found[field.name] = sha256(bytes[field.offset..<field.offset + field.length])
+            }
             #expect(found == expected[1] as! [String: String], "\(label): \(expected[0])")
         }
     }
@@ -116,9 +118,10 @@ struct TarOracleTests {
             for index in 0..<30 {
                 let directory = index % 3 == 0 ? deep : "short"
                 let name = "\(directory)/\(index / 2).\(index % 2 == 0 ? "bin" : "txt")"
-                files[name] = (0..<Int.random(in: 0...3000, using: &generator)).map { _ in generator.next() }.map {
-                    UInt8(truncatingIfNeeded: $0)
-                }
+                files[name] = (0..<Int.random(in: 0...3000, using: &generator)).map { _ in generator.next() }
+                    .map {
+                        UInt8(truncatingIfNeeded: $0)
+                    }
             }
             for (name, bytes) in files {
                 let url = folder.appendingPathComponent("in/" + name)
@@ -158,14 +161,19 @@ struct TarOracleTests {
             try handle.close()
             try Data([1]).write(to: folder.appendingPathComponent("b.img"))
             for arguments in [
-                ["--format=gnu"], ["--format=posix", "--sparse-version=0.0"], ["--format=posix", "--sparse-version=0.1"],
+                ["--format=gnu"], ["--format=posix", "--sparse-version=0.0"],
+                ["--format=posix", "--sparse-version=0.1"],
                 ["--format=posix", "--sparse-version=1.0"],
             ] {
-                guard let made = try Oracle.run(["tar", "-S", "-cf", "s.tar"] + arguments + ["a.img", "b.img"], in: folder)
+                guard
+                    let made = try Oracle.run(
+                        ["tar", "-S", "-cf", "s.tar"] + arguments + ["a.img", "b.img"], in: folder)
                 else { return }
                 #expect(made.status == 0)
                 let shard = scanEveryWay(try Oracle.read("s.tar", in: folder), .tar)
-                #expect(shard.samples.map { String(decoding: $0.key, as: UTF8.self) } == ["a", "b"], "\(arguments)")
+                #expect(
+                    shard.samples.map { String(decoding: $0.key, as: UTF8.self) } == ["a", "b"],
+                    "\(arguments)")
                 #expect(shard.defects.map(\.code) == [.sparseMember], "\(arguments)")
             }
         }

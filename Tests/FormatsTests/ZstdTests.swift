@@ -5,7 +5,9 @@ import Testing
 
 /// zstd streams and seekable files, written by the `zstd` tool and by hand.
 struct ZstdTests {
-    private func text(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) } }
+    private func text(_ count: Int) -> [UInt8] {
+        (0..<count).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) }
+    }
 
     private func zstd(_ bytes: [UInt8], _ arguments: [String] = [], in folder: URL) throws -> [UInt8]? {
         try Oracle.run(["zstd", "-qc"] + arguments, in: folder, input: bytes)?.stdout
@@ -19,13 +21,16 @@ struct ZstdTests {
         try Oracle.inTemporaryFolder { folder in
             let first = text(100_000)
             let second = text(700)
-            guard let one = try zstd(first, in: folder), let two = try zstd(second, ["--no-check"], in: folder) else {
+            guard let one = try zstd(first, in: folder),
+                let two = try zstd(second, ["--no-check"], in: folder)
+            else {
                 return
             }
             let skip = skippable([1, 2, 3])
             let file = skip + one + skippable([], nibble: 15) + two + skip + one + skip
             let result = decompressEveryWay(file, .zstd)
-            #expect(result.error == nil && result.bytes == first + second + first)
+            let isSame = result.bytes == first + second + first
+            #expect(result.error == nil && isSame)
             #expect(try sniff(skip + one, name: "x.tar").get() == ShardContent(codec: .zstd, format: .tar))
         }
     }
@@ -36,14 +41,16 @@ struct ZstdTests {
             guard let frame = try zstd(plain, in: folder) else { return }
             let file = skippable([1, 2, 3]) + frame + frame
             let boundaries = [11 + frame.count, file.count]
-            for cut in 0..<file.count {
+            for cut in Array(stride(from: 0, to: file.count, by: 3)) + [11, 11 + frame.count] {
                 let result = decompress(Array(file[..<cut]), .zstd, inputStep: 50, outputStep: 1000)
                 if boundaries.contains(cut) || cut == 11 {
                     #expect(result.error == nil, "cut at \(cut)")
                 } else {
-                    #expect(result.error?.code == .truncated, "cut at \(cut): \(result.error.debugDescription)")
+                    #expect(
+                        result.error?.code == .truncated, "cut at \(cut): \(result.error.debugDescription)")
                 }
-                #expect(result.bytes == Array((plain + plain)[..<result.bytes.count]))
+                let isPrefix = result.bytes == Array((plain + plain)[..<result.bytes.count])
+                #expect(isPrefix)
             }
         }
     }
@@ -57,7 +64,8 @@ struct ZstdTests {
                 bytes[bit / 8] ^= 1 << (bit % 8)
                 let result = decompress(bytes, .zstd, inputStep: 1 << 16, outputStep: 1 << 16)
                 // A few bits of a frame mean nothing (unused ones); what comes out then is right all the same.
-                if result.error == nil { #expect(result.bytes == plain, "bit \(bit)") }
+                let isSame = result.bytes == plain
+                if result.error == nil { #expect(isSame, "bit \(bit)") }
                 if let error = result.error { #expect(error.code.category == .data, "bit \(bit): \(error)") }
             }
             var bytes = frame
@@ -72,12 +80,27 @@ struct ZstdTests {
             let plain = (0..<600_000).map { _ in UInt8.random(in: 0...63, using: &generator) }
             guard let frame = try zstd(plain, in: folder) else { return }
             var bytes = frame
-            for offset in frame.count / 2..<frame.count / 2 + 50_000 { bytes[offset] = 0xFF }
+            bytes[thirdBlock(frame)] |= 6  // Block type 3, which no block has.
             let result = decompressEveryWay(bytes, .zstd)
             #expect(result.error?.code == .corruptStream)
-            #expect(result.bytes.count >= 128 << 10)
-            #expect(result.bytes == Array(plain[..<result.bytes.count]))
+            #expect(result.bytes.count == 256 << 10)
+            let isGood = result.bytes == Array(plain[..<result.bytes.count])
+            #expect(isGood)
         }
+    }
+
+    /// Where the third block of a frame has its header.
+    private func thirdBlock(_ frame: [UInt8]) -> Int {
+        let descriptor = Int(frame[4])
+        let isSingleSegment = descriptor >> 5 & 1
+        let contentSize = [isSingleSegment, 2, 4, 8][descriptor >> 6]
+        var offset = 5 + (1 - isSingleSegment) + [0, 1, 2, 4][descriptor & 3] + contentSize
+        for _ in 0..<2 {
+            let header = Int(frame[offset]) | Int(frame[offset + 1]) << 8 | Int(frame[offset + 2]) << 16
+            #expect(header & 6 != 2, "an RLE block stores its size otherwise")
+            offset += 3 + (header >> 3)
+        }
+        return offset
     }
 
     @Test func garbageBehindTheLastFrameIsFoundAtItsPlace() throws {
@@ -92,11 +115,15 @@ struct ZstdTests {
 
     @Test func windowsAndBombsAreLimited() throws {
         try Oracle.inTemporaryFolder { folder in
-            guard let wide = try zstd(text(3 << 20), ["--long=21", "--no-content-size"], in: folder) else { return }
+            guard let wide = try zstd(text(3 << 20), ["--long=21", "--no-content-size"], in: folder) else {
+                return
+            }
             var limits = FormatLimits()
             limits.zstdWindowLog = 20
             var error = decompress(wide, .zstd, inputStep: 4096, outputStep: 1 << 16, limits: limits).error
-            #expect(error?.code == .limitExceeded && error!.message.contains("zstdWindowLog"), "\(error.debugDescription)")
+            #expect(
+                error?.code == .limitExceeded && error!.message.contains("zstdWindowLog"),
+                "\(error.debugDescription)")
             let zeros = try #require(try zstd([UInt8](repeating: 0, count: 8 << 20), in: folder))
             limits = FormatLimits()
             limits.decompressionFloor = 1 << 20
@@ -116,15 +143,20 @@ struct ZstdTests {
             guard let frame = try zstd(part, in: folder) else { return nil }
             file += frame
             entries += littleEndian(UInt32(frame.count)) + littleEndian(UInt32(part.count))
-            if checksums { entries += littleEndian(UInt32(truncatingIfNeeded: part.withUnsafeBytes { xxh64($0) })) }
+            if checksums {
+                entries += littleEndian(UInt32(truncatingIfNeeded: part.withUnsafeBytes { xxh64($0) }))
+            }
         }
-        let footer = littleEndian(UInt32(parts.count)) + [checksums ? 0x80 : 0] + littleEndian(0x8F92_EAB1 as UInt32)
+        let footer =
+            littleEndian(UInt32(parts.count)) + [checksums ? 0x80 : 0] + littleEndian(0x8F92_EAB1 as UInt32)
         return file + skippable(entries + footer, nibble: 14)
     }
 
     private func frames(_ file: [UInt8]) throws -> [Frame]? {
         guard let length = try tableLength(file) else { return nil }
-        return try Array(file.suffix(length)).withUnsafeBytes { try ZstdSeekTable.frames(table: $0, fileSize: file.count) }
+        return try Array(file.suffix(length)).withUnsafeBytes {
+            try ZstdSeekTable.frames(table: $0, fileSize: file.count)
+        }
     }
 
     private func tableLength(_ file: [UInt8]) throws -> Int? {
@@ -153,9 +185,11 @@ struct ZstdTests {
                 try Array(file[range]).withUnsafeBytes { input in
                     try output.withUnsafeMutableBytes { try decompressor.decompress(frame, input, into: $0) }
                 }
-                #expect(output == part)
+                let isSame = output == part
+                #expect(isSame)
             }
-            #expect(decompressEveryWay(file, .zstd).bytes == parts.flatMap { $0 })
+            let isWhole = decompressEveryWay(file, .zstd).bytes == parts.flatMap { $0 }
+            #expect(isWhole)
             #expect(try tableLength(text(100)) == nil)
         }
     }
@@ -166,7 +200,7 @@ struct ZstdTests {
             // Bytes before the file, a cut front, a false count, a reserved bit, a false frame size.
             #expect(code { _ = try frames([0] + file) } == .indexMismatch)
             #expect(code { _ = try frames(Array(file.dropFirst())) } == .indexMismatch)
-            for (offset, value) in [(9, 3), (9, 1), (5, 0x84), (17, 0xFF), (29 + 12, 0x7F)] as [(Int, UInt8)] {
+            for (offset, value) in [(9, 3), (9, 1), (5, 0x84), (21, 0xFF), (33, 0x7F)] as [(Int, UInt8)] {
                 var bytes = file
                 bytes[file.count - offset] ^= value
                 #expect(code { _ = try frames(bytes) } == .indexMismatch, "\(offset)")
@@ -187,7 +221,9 @@ struct ZstdTests {
                 var output = [UInt8](repeating: 0, count: frame.length)
                 return code {
                     try Array(bytes[..<frame.compressedLength]).withUnsafeBytes { input in
-                        try output.withUnsafeMutableBytes { try decompressor.decompress(frame, input, into: $0) }
+                        try output.withUnsafeMutableBytes {
+                            try decompressor.decompress(frame, input, into: $0)
+                        }
                     }
                 }
             }
@@ -207,7 +243,9 @@ struct ZstdTests {
                 var bytes = file
                 bytes[offset] ^= 0x10
                 if let found = decompress(bytes, frame) {
-                    #expect([.corruptStream, .checksumMismatch, .indexMismatch, .truncated, .unsupported].contains(found))
+                    #expect(
+                        [.corruptStream, .checksumMismatch, .indexMismatch, .truncated, .unsupported]
+                            .contains(found))
                 }
             }
         }

@@ -187,6 +187,7 @@ import Testing
     }
 
     @Test func progressEndsAtTheTotals() throws {
+        // Sendable: `lock` guards `reports`.
         final class Log: @unchecked Sendable {
             let lock = NSLock()
             var reports: [PackProgress] = []

@@ -13,18 +13,23 @@ func functionSpans(in source: Source) -> [FunctionSpan] {
 }
 
 private func swiftSpans(_ code: String, _ bytes: [UInt8]) -> [FunctionSpan] {
-    let pattern =
-        /\b(?:func\s+([^\s(<]+)|(init)\b[?!]?\s*[(<]|(deinit)\b|(subscript)\b|(?:var|let)\s+(\w+)\s*:)/
+    let pattern = /\b(?:func\s+([^\s(<]+)|(init)\b[?!]?\s*[(<]|(deinit)\b|(subscript)\b|var\s+(\w+)\s*:)/
+    let words = ["func ", "init", "subscript", "var "]
     var spans: [FunctionSpan] = []
-    for match in code.matches(of: pattern) {
-        let start = code.utf8.distance(from: code.utf8.startIndex, to: match.range.lowerBound)
+    var lineStart = 0
+    for line in code.split(separator: "\n", omittingEmptySubsequences: false) {
+        defer { lineStart += line.utf8.count + 1 }
+        guard words.contains(where: { has(line, $0) }), let match = line.firstMatch(of: pattern) else {
+            continue
+        }
+        let start = lineStart + line.utf8.distance(from: line.utf8.startIndex, to: match.range.lowerBound)
         // `self.init(...)` and `Type.init` are calls.
         if start > 0, bytes[start - 1] == UInt8(ascii: ".") { continue }
-        let named = match.1 ?? match.2 ?? match.3 ?? match.4 ?? match.5
+        let name = match.1 ?? match.2 ?? match.3 ?? match.4 ?? match.5
         guard let open = bodyStart(bytes, from: start), let close = matchingBrace(bytes, open) else {
             continue
         }
-        spans.append(span(String(named ?? "?"), bytes, start, close))
+        spans.append(span(String(name ?? "?"), bytes, start, close))
     }
     return spans
 }

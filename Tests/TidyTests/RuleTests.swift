@@ -83,6 +83,7 @@ import Testing
                 public static func d() {}
                 @inlinable public func e() {}
                 nonisolated public func f() {}
+                open class func o() {}
             }
             /// A protocol.
             public protocol P {
@@ -90,7 +91,7 @@ import Testing
                 var h: Int { get }
             }
             """
-        #expect(Rules.undocumentedPublicSymbols([source("Sources/Core/A.swift", bad)]).count == 8)
+        #expect(Rules.undocumentedPublicSymbols([source("Sources/Core/A.swift", bad)]).count == 9)
         let good = """
             public import HeadraceCore
             /// Documented.
@@ -110,6 +111,7 @@ import Testing
             }
             struct Q { var h = 1 }
             package func i() {}
+            private func open(j: Int) { open(1) }
             """
         #expect(Rules.undocumentedPublicSymbols([source("Sources/Core/A.swift", good)]) == [])
         #expect(Rules.undocumentedPublicSymbols([source("Tests/CoreTests/A.swift", bad)]) == [])
@@ -149,6 +151,8 @@ import Testing
             "// Sendable: `lock` guards all state.\n" + declaration,
             "/// An A.\n// Owned by one room.\n@safe\n" + declaration,
             declaration + "    // Immutable after init.\n",
+            "final class A: @unchecked Sendable {  // Sendable: `lock` guards it.\n",
+            "/// An A.\n///\n/// Sendable: nobody writes to it.\n" + declaration,
         ]
         #expect(Rules.unexplainedSendable(good.map { source("Sources/Core/A.swift", $0) }) == [])
     }

@@ -26,8 +26,9 @@ struct Source {
     /// The modules that the file imports.
     var imports: [String] {
         let pattern =
-            /(?m)^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:\w+\s+)?import\s+(?:(?:struct|class|enum|func|protocol)\s+)?(\w+)/
-        return code.matches(of: pattern).map { String($0.1) }
+            /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:\w+\s+)?import\s+(?:(?:struct|class|enum|func|protocol)\s+)?(\w+)/
+        return codeLines.filter { has($0, "import ") }.compactMap { $0.firstMatch(of: pattern) }
+            .map { String($0.1) }
     }
 }
 

@@ -9,6 +9,7 @@ import Testing
         #expect(Set(sources.compactMap(\.target)).isSuperset(of: Rules.libraries))
         #expect(sources.contains { $0.path.hasSuffix(".c") })
         #expect(!Rules.cModules(SourceTree.manifest).isEmpty)
+        #expect(sources.map { functionSpans(in: $0).count }.reduce(0, +) > 500)
     }
 
     @Test func siblingsDoNotImportEachOther() {

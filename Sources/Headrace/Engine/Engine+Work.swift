@@ -60,6 +60,7 @@ extension Engine {
         if freeSlots.isEmpty { return .room(.assemble) }
         if ringInFlight > 0 || !ringQueue.isEmpty { return .input(.unpack) }
         if lanes.contains(where: { $0.parkedAt != nil }) { return .room(.unpack) }
+        if isMemoryShort { return .room(.admit) }
         return .input(.decode)
     }
 
@@ -166,11 +167,15 @@ extension Engine {
         let live = max(1, lanes.reduce(0) { $0 + ($1.isEnded ? 0 : 1) })
         let limit = windowLimit(live: live)
         let reserve = laneReserve
+        isMemoryShort = false
         for depth in 0..<limit {
             for lane in lanes where lane.window.count + lane.output.count == depth {
                 guard let pass = lane.pass else { continue }
                 let keeping = lane.isStarving ? 0 : reserve
-                guard let chunk = grant(pass, lane.nextChunk, keeping: keeping) else { return }
+                guard let chunk = grant(pass, lane.nextChunk, keeping: keeping) else {
+                    isMemoryShort = lane.window.isEmpty
+                    return
+                }
                 lane.window.append(chunk)
                 lane.nextChunk += 1
                 if lane.nextChunk == pass.chunks.count { lane.pass = nil }

@@ -48,6 +48,8 @@ final class Engine: @unchecked Sendable {
     var ringQueue: [Chunk] = []
     var ringInFlight = 0
     var idleWorkers = 0
+    /// A lane has nothing to unpack because no memory was free for it.
+    var isMemoryShort = false
     var delivery = Delivery()
     var consumersWaiting = 0
     var waiters: [AsyncWaiter] = []
@@ -124,8 +126,13 @@ final class Engine: @unchecked Sendable {
     /// Lets go of everything that no consumer holds. The threads have ended.
     func discardUndelivered() {
         for lane in lanes {
-            for chunk in lane.window { chunk.pass?.unpacker.abandon() }
-            lane.pass?.unpacker.abandon()
+            for pass in lane.window.map(\.pass) + [lane.pass] {
+                guard let pass, !pass.isOver else { continue }
+                // The accounts of a run that was stopped have to add up as well.
+                pass.isOver = true
+                lock.withLock { tally.account.add(pass.unpacker.account) }
+                pass.unpacker.abandon()
+            }
             lane.pass = nil
             lane.window = []
             lane.output = []

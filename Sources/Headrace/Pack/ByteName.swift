@@ -18,13 +18,14 @@ struct ByteName: Hashable, Comparable {
 /// Negative, 0 or positive as the bytes of `a` come before, with or after those of `b`. One `memcmp`: going through
 /// the UTF-8 views byte by byte is what sorting a million names would spend its time on.
 func byteOrder(_ a: String, _ b: String) -> Int {
-    // Strings from the file system are contiguous, so these copies copy nothing.
-    var (a, b) = (a, b)
-    return a.withUTF8 { a in
-        b.withUTF8 { b in
+    let order = unsafe a.utf8.withContiguousStorageIfAvailable { a in
+        unsafe b.utf8.withContiguousStorageIfAvailable { b in
             let common = min(a.count, b.count)
             let order = common == 0 ? 0 : unsafe memcmp(a.baseAddress!, b.baseAddress!, common)
             return order != 0 ? Int(order) : a.count - b.count
         }
     }
+    if let order, let order { return order }
+    // No string of this platform comes here: all are contiguous.
+    return a.utf8.elementsEqual(b.utf8) ? 0 : a.utf8.lexicographicallyPrecedes(b.utf8) ? -1 : 1
 }

@@ -18,22 +18,28 @@ public struct DirectorySource: PackSource {
     public func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
         var walk = DirectoryWalk(root: path)
         try walk.run(&inventory)
-        walk.files.sort { $0.precedes($1) }
+        let files = walk.files
+        // Numbers are sorted by keys of their own: moving or copying files a step would cost more than comparing.
+        let keys = files.map(\.key)
+        var order = Array(files.indices)
+        order.sort {
+            let first = byteOrder(keys[$0], keys[$1])
+            return first != 0 ? first < 0 : byteOrder(files[$0].field, files[$1].field) < 0
+        }
         var start = 0
-        while start < walk.files.count {
+        while start < order.count {
+            let key = files[order[start]].key
             var end = start + 1
-            while end < walk.files.count, byteOrder(walk.files[end].key, walk.files[start].key) == 0 {
-                end += 1
-            }
-            let fields = walk.files[start..<end].map { file in
+            while end < order.count, byteOrder(files[order[end]].key, key) == 0 { end += 1 }
+            let fields = order[start..<end].map { index in
                 (
-                    name: file.field,
+                    name: files[index].field,
                     payload: PackPayload.file(
-                        path: "\(path)/\(file.relativePath)", byteCount: file.byteCount,
-                        modificationNanoseconds: file.modificationNanoseconds)
+                        path: "\(path)/\(files[index].relativePath)", byteCount: files[index].byteCount,
+                        modificationNanoseconds: files[index].modificationNanoseconds)
                 )
             }
-            inventory.add(key: walk.files[start].key, fields: fields)
+            inventory.add(key: key, fields: fields)
             start = end
         }
     }
@@ -46,11 +52,6 @@ private struct FoundFile {
     let field: String
     let byteCount: Int
     let modificationNanoseconds: Int
-
-    func precedes(_ other: FoundFile) -> Bool {
-        let order = byteOrder(key, other.key)
-        return order != 0 ? order < 0 : byteOrder(field, other.field) < 0
-    }
 }
 
 /// One pass over a directory tree.

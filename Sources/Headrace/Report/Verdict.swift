@@ -10,8 +10,12 @@ public struct Verdict: Sendable, Equatable, CustomStringConvertible {
         case storage
         /// Decompressing and parsing.
         case unpack
+        /// Decompressing and parsing by fewer threads than there are, because a stream has but one front.
+        case serialUnpack = "serial_unpack"
         /// Decoding fields.
         case decode
+        /// The memory budget.
+        case memory
         /// No one room: work and waiting are spread.
         case balanced
     }
@@ -20,8 +24,12 @@ public struct Verdict: Sendable, Equatable, CustomStringConvertible {
     public static let shortestSeconds = 2.0
     /// Share of waiting below which a consumer counts as served.
     public static let servedShare = 0.05
-    /// Share of a thread's time from which a room counts as busy.
+    /// Share of the workers' time from which a room counts as the limit.
     public static let busyShare = 0.5
+    /// Share of the workers' time without anything to do from which they count as idle.
+    public static let idleShare = 0.3
+    /// Share of their busy time that threads run below which others take the CPU from them.
+    public static let runningShare = 0.7
 
     /// What the run was limited by.
     public let limit: Limit
@@ -35,67 +43,138 @@ public struct Verdict: Sendable, Equatable, CustomStringConvertible {
         guard wall >= Self.shortestSeconds else {
             limit = .unknown
             description =
-                "too short to judge: \(Self.format(wall)) s measured, at least \(Self.format(Self.shortestSeconds)) s "
-                + "are needed (read more epochs)"
+                "too short to judge: \(Self.oneDecimal(wall)) s measured, at least "
+                + "\(Self.oneDecimal(Self.shortestSeconds)) s are needed (read more epochs)"
             return
         }
-        let waited = Self.percent(report.waitShare)
-        if hasConsumer && report.waitShare < Self.servedShare {
-            limit = .consumer
-            description = "compute-bound: the consumer waited \(waited) of the time, the loader keeps up"
-            return
+        let shares = WorkerShares(report)
+        var sentence = ""
+        if hasConsumer {
+            let consumer = ConsumerWait(report)
+            if consumer.steadyShare < Self.servedShare {
+                limit = .consumer
+                description = "compute-bound: \(consumer.sentence), the loader keeps up"
+                return
+            }
+            sentence = "input-bound: \(consumer.sentence); "
         }
-        // Shares of the time of all workers, so that they add up to at most one.
-        let workerTime = wall * Double(max(1, report.workers))
+        limit = shares.limit
+        sentence += shares.sentence(for: limit, report)
+        if let running = shares.runningShare, running < Self.runningShare {
+            sentence +=
+                "; the threads ran only \(Self.percent(running)) of the time they had work: other processes or a "
+                + "quota took the CPU"
+        }
+        description = sentence
+    }
+
+    static func percent(_ share: Double) -> String {
+        share > 0 && share < 0.005 ? "<1 %" : "\(Int((share * 100).rounded())) %"
+    }
+
+    private static func oneDecimal(_ value: Double) -> String { "\((value * 10).rounded() / 10)" }
+}
+
+/// How long a consumer waited; the first batch is told apart, since everybody has to wait for that one.
+private struct ConsumerWait {
+    private let share: Double
+    private let firstShare: Double
+
+    init(_ report: LoaderReport) {
+        share = report.waitShare
+        let first = max(0, report.firstBatchSeconds - report.openSeconds)
+        firstShare = min(share, first / report.wallSeconds)
+    }
+
+    var steadyShare: Double { share - firstShare }
+
+    var sentence: String {
+        let text = "the consumer waited \(Verdict.percent(share)) of the time"
+        // Below that it does not matter where a share came from.
+        guard firstShare >= 0.02 else { return text }
+        return text + " (\(Verdict.percent(firstShare)) of it for the first batch)"
+    }
+}
+
+/// Where the workers' time went, as shares of all of it; they add up to one, but for what was not counted.
+private struct WorkerShares {
+    /// Bytes were not there yet, or were being copied from the page cache.
+    private let storage: Double
+    private let unpack: Double
+    private let decode: Double
+    /// Memory of the budget was not free.
+    private let memory: Double
+    /// There was nothing to do: what there was, others did.
+    private let idle: Double
+    /// Of the time that threads had work, the share that they ran; nil where they had little.
+    let runningShare: Double?
+
+    init(_ report: LoaderReport) {
+        let workerTime = report.wallSeconds * Double(max(1, report.workers))
         func share(_ room: Room, _ part: KeyPath<RoomTimes, Int>) -> Double {
             let times = report.rooms.first { $0.room == room }?.times ?? RoomTimes()
             return Double(times[keyPath: part]) / 1e9 / workerTime
         }
-        let fetchWaits = share(.fetch, \.waitInputNanoseconds)
-        let storage =
-            report.engine.hasPrefix("pread by the workers")
-            ? fetchWaits + share(.fetch, \.busyNanoseconds) : share(.unpack, \.waitInputNanoseconds)
-        let unpack = share(.unpack, \.busyNanoseconds) + share(.plan, \.busyNanoseconds)
-        let decode = share(.decode, \.busyNanoseconds) + share(.assemble, \.busyNanoseconds)
-        let ranked = [(Limit.storage, storage), (.unpack, unpack), (.decode, decode)].sorted { $0.1 > $1.1 }
-        let lead = hasConsumer ? "input-bound: the consumer waited \(waited) of the time; " : ""
-        let top = ranked[0]
-        guard top.1 >= Self.busyShare || top.1 > 2 * ranked[1].1 else {
-            limit = .balanced
-            description =
-                lead + "no one room limits: the workers spent \(Self.percent(storage)) reading, "
-                + "\(Self.percent(unpack)) unpacking, \(Self.percent(decode)) decoding"
-            return
-        }
-        limit = top.0
-        description = lead + Self.sentence(top.0, share: top.1, fetchWaits: fetchWaits, report: report)
+        // A thread of its own fetches: its time is none of the workers', who wait for what it brings.
+        let fetching =
+            report.hasFetchThread
+            ? 0 : share(.fetch, \.busyNanoseconds) + share(.fetch, \.waitInputNanoseconds)
+        storage = fetching + share(.unpack, \.waitInputNanoseconds)
+        unpack = share(.unpack, \.busyNanoseconds) + share(.plan, \.busyNanoseconds)
+        decode = share(.decode, \.busyNanoseconds) + share(.assemble, \.busyNanoseconds)
+        memory = share(.unpack, \.waitRoomNanoseconds) + share(.admit, \.waitRoomNanoseconds)
+        idle = share(.decode, \.waitInputNanoseconds)
+        let busySeconds = report.rooms.reduce(0) { $0 + Double($1.times.busyNanoseconds) / 1e9 }
+        let isMeaningful = busySeconds > report.wallSeconds / 4
+        runningShare = isMeaningful ? min(1, report.cpuSeconds / busySeconds) : nil
     }
 
-    private static func sentence(_ limit: Limit, share: Double, fetchWaits: Double, report: LoaderReport)
-        -> String
-    {
-        let part = percent(share)
+    var limit: Verdict.Limit {
+        let ranked: [(limit: Verdict.Limit, share: Double)] = [
+            (.storage, storage), (.unpack, unpack), (.decode, decode), (.memory, memory),
+        ].sorted { $0.1 > $1.1 }
+        if ranked[0].limit == .unpack, idle >= Verdict.idleShare { return .serialUnpack }
+        let leads = ranked[0].share >= Verdict.busyShare || ranked[0].share > 2 * ranked[1].share
+        return leads ? ranked[0].limit : .balanced
+    }
+
+    func sentence(for limit: Verdict.Limit, _ report: LoaderReport) -> String {
+        let percent = Verdict.percent
         switch limit {
         case .storage:
-            let fromDevice =
-                report.readBytes > 0 && Double(report.deviceBytes ?? 0) > 0.5 * Double(report.readBytes)
-            if fromDevice || fetchWaits > share / 2 {
-                return
-                    "storage-bound: the workers spent \(part) of their time waiting for bytes from the device"
-            }
-            return "bound by reading from the page cache: \(part) of the workers' time; the data is in memory"
+            return storageSentence(report)
         case .unpack:
-            return "CPU-bound in unpacking (codec and format): \(part) of the workers' time"
+            return "CPU-bound in unpacking (codec and format): \(percent(unpack)) of the workers' time"
+        case .serialUnpack:
+            return
+                "bound by unpacking on too few threads: of the workers' time \(percent(unpack)) went into it while "
+                + "\(percent(idle)) had nothing to do; more shards read in turn would use them"
         case .decode:
-            return "CPU-bound in decoding fields: \(part) of the workers' time"
-        case .consumer, .balanced, .unknown:
-            return "no one room limits"
+            return "CPU-bound in decoding fields: \(percent(decode)) of the workers' time"
+        case .memory:
+            return
+                "bound by the memory budget: the workers waited \(percent(memory)) of their time for memory to "
+                + "come back; a larger budget or smaller shuffle buffer would help"
+        case .balanced, .consumer, .unknown:
+            let parts = [
+                "\(percent(storage)) reading", "\(percent(unpack)) unpacking", "\(percent(decode)) decoding",
+            ]
+            let rest = idle >= 0.05 ? ", \(percent(idle)) without work" : ""
+            return "no one room limits: the workers spent \(parts.joined(separator: ", "))\(rest)"
         }
     }
 
-    private static func percent(_ share: Double) -> String { "\(Int((share * 100).rounded())) %" }
-
-    private static func format(_ value: Double) -> String {
-        "\((value * 10).rounded() / 10)"
+    private func storageSentence(_ report: LoaderReport) -> String {
+        let part = Verdict.percent(storage)
+        let rate = "\(Int(Double(report.readBytes) / report.wallSeconds / 1e6)) MB/s"
+        guard let device = report.deviceBytes else {
+            return "bound by reading: \(part) of the workers' time, at \(rate)"
+        }
+        // Where most bytes were in memory already, waiting is not the device's doing.
+        if Double(device) > 0.5 * Double(report.readBytes) {
+            return
+                "storage-bound: the workers waited \(part) of their time for bytes from the device, at \(rate)"
+        }
+        return "bound by reading from the page cache: \(part) of the workers' time, at \(rate)"
     }
 }
