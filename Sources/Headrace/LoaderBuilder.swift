@@ -44,9 +44,9 @@ struct LoaderBuilder {
             storage: storage, names: names, limits: FormatLimits(), parsesExamples: options.parsesExamples,
             directories: catalog.directories)
         // What is known to be needed is checked first: a pool too small to look at a shard says less about it.
-        try checkBudget(pool, geometry, lanes: lanes, Probe())
+        try checkBudget(pool, geometry, lanes: lanes, Probe(), samples: nil)
         let probe = try probe(catalog, opener, names, pool, geometry)
-        try checkBudget(pool, geometry, lanes: lanes, probe)
+        try checkBudget(pool, geometry, lanes: lanes, probe, samples: catalog.listedSampleCount)
         let slots = makeSlots(probe.columns, pool)
         let usesRing = storage.choice.way != .blocking
         let engine = Engine(
@@ -70,8 +70,8 @@ struct LoaderBuilder {
         try demand(
             options.batchSize >= 1 && options.batchSize <= 1 << 24, "the batch size must be 1 to 16777216")
         try demand(options.epochs ?? 1 >= 1, "at least one epoch is needed")
-        try demand(options.prefetch >= 1, "at least one batch must be prefetched")
-        try demand(options.heldBatches >= 1, "the consumer must be able to hold at least one batch")
+        try demand((1...4096).contains(options.prefetch), "1 to 4096 batches can be prefetched")
+        try demand((1...4096).contains(options.heldBatches), "the consumer may hold 1 to 4096 batches")
         try demand((1...4096).contains(options.queueDepth), "the queue depth must be 1 to 4096")
         try demand((1...1024).contains(options.workers ?? 1), "the number of workers must be 1 to 1024")
         if case .buffer(let size) = options.shuffle {
@@ -168,27 +168,39 @@ struct LoaderBuilder {
     private var slotCount: Int { options.prefetch + options.heldBatches + 2 }
 
     private func checkBudget(
-        _ pool: SlabPool, _ geometry: ChunkGeometry, lanes: Int, _ probe: Probe
+        _ pool: SlabPool, _ geometry: ChunkGeometry, lanes: Int, _ probe: Probe, samples: Int?
     ) throws(HeadraceError) {
         let rows = probe.columns.reduce(0) { sum, column in
-            let bytes = column.layout.rowBytes * options.batchSize
-            return sum + (bytes == 0 ? 0 : SlabPool.sizeClass(bytes))
+            let bytes = product(column.layout.rowBytes, options.batchSize)
+            return sum + (bytes == 0 ? 0 : bytes > pool.limit ? bytes : SlabPool.sizeClass(bytes))
         }
-        let slots = slotCount * (rows + options.batchSize * MemoryLayout<RowReference>.stride)
+        let slots = product(slotCount, rows + options.batchSize * MemoryLayout<RowReference>.stride)
         let lanesBytes = lanes * ChunkGeometry.slabsPerLane * geometry.slabBytes
         var shuffleBytes = 0
         if case .buffer(let size) = options.shuffle {
             // One block is dealt to batches while the next one fills.
-            shuffleBytes = 2 * size * (probe.sampleBytes + MemoryLayout<RowReference>.stride)
+            let rows = min(size, samples ?? size)
+            shuffleBytes = product(2 * rows, probe.sampleBytes + MemoryLayout<RowReference>.stride)
         }
-        let needed = slots + lanesBytes + shuffleBytes
+        // Rows that are spans keep the slabs they lie in: of the batches that are held and of the one in the making.
+        let hasSpans = probe.columns.isEmpty || probe.columns.contains { $0.layout.rowBytes == 0 }
+        let batchRows = min(options.batchSize, samples ?? options.batchSize)
+        let spanBytes = hasSpans ? product((options.heldBatches + 1) * batchRows, probe.sampleBytes) : 0
+        let needed = slots + lanesBytes + shuffleBytes + spanBytes
         guard needed <= pool.limit else {
             throw HeadraceError(
                 .budget,
                 "the memory budget is \(ByteCount(pool.limit)), but \(ByteCount(needed)) are needed: "
                     + "\(ByteCount(lanesBytes)) for \(lanes) lanes, \(ByteCount(shuffleBytes)) for the shuffle "
-                    + "buffer, \(ByteCount(slots)) for \(slotCount) batches")
+                    + "buffer, \(ByteCount(slots + spanBytes)) for batches, of which \(options.heldBatches) may be held"
+            )
         }
+    }
+
+    /// Sizes come from options and files: a product too large for an `Int` is as good as the largest part of one.
+    private func product(_ left: Int, _ right: Int) -> Int {
+        let (value, overflows) = left.multipliedReportingOverflow(by: right)
+        return overflows || value > Int.max / 8 ? Int.max / 8 : value
     }
 
     private func makeSlots(_ columns: [Column], _ pool: SlabPool) -> [BatchSlot] {

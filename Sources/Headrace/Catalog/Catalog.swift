@@ -27,6 +27,18 @@ struct Catalog: Sendable {
     /// What the user should know of how the words were understood.
     let notes: [String]
 
+    /// Samples of the whole data set, where the manifests tell.
+    var listedSampleCount: Int? {
+        var sum = 0
+        for shard in shards {
+            guard let count = directories[shard.number]?.count ?? shard.listed?.sampleCount else {
+                return nil
+            }
+            sum += count
+        }
+        return sum
+    }
+
     var byteCount: Int { shards.reduce(0) { $0 + $1.size } }
 
     /// Lists what `words` mean: shard files, patterns of them, or directories.

@@ -140,6 +140,12 @@ private struct DirectoryWalk {
                 .badName, "readers skip names of the form __name__, so the file would be lost; rename it",
                 path: "\(root)/\(relative)")
         case .hidden: inventory.ignore(.dotfile, path: "\(root)/\(relative)")
+        case .unmatched
+        where relative.utf8.contains(0x0A) && relative.split(separator: "/").last?.contains(".") == true:
+            inventory.refuse(
+                .badName,
+                "readers do not match a line feed before a directory with a dot, so the file would be lost; "
+                    + "rename it", path: "\(root)/\(relative)")
         case .unmatched: inventory.ignore(.noExtension, path: "\(root)/\(relative)")
         }
     }
