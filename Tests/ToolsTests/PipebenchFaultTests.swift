@@ -61,7 +61,7 @@ struct PipebenchFaultTests {
 
     @Test func tooLittleMemoryIsRefusedWithTheFigure() throws {
         let data = try PipebenchData("tar", samples: 30)
-        for flags in [["--memory", "1MiB"], ["--memory", "64MiB", "--shuffle", "buffer:10000000"]] {
+        for flags in [["--memory", "256KiB"], ["--memory", "64MiB", "--shuffle", "buffer:10000000"]] {
             let run = try ToolProcess.run(
                 ToolProcess.path("pipebench"), ["read", data.shards] + flags, seconds: 60)
             #expect(run.status == 2 && run.output.isEmpty)
