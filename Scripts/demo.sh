@@ -106,24 +106,25 @@ find_local() {
 # --- Shards -----------------------------------------------------------------------------------------------------
 
 # $1: folder below data/demo; $2: ending of the shards. Sets `packed` to the pattern to read them with.
-pack() {
+pack_and_verify() {
     local folder=$data/$name/$1
+    local verdict
     packed="$folder/$name-*.$2"
     if [ -f "$folder/.headrace/manifest.json" ]; then
-        if "$headrace" verify --quiet "$folder" >/dev/null; then
-            say "$1: shards of an earlier run are intact by their manifest: reusing $folder"
+        if verdict=$("$headrace" verify --quiet "$folder"); then
+            say "$1: reusing the shards of an earlier run, every checksum of which was verified just now:"
+            say "${verdict%%$'\n'*}"
             return
         fi
-        say "$1: shards of an earlier run are damaged: packing them again"
+        say "$1: the shards of an earlier run are not intact (${verdict%%$'\n'*}): packing them again"
         rm -rf "$folder"
     fi
     mkdir -p "$folder"
-    # Small shards, so that several can be read in turn even from a small data set.
+    # Small shards, so that several can be read in turn even from a small data set. What an interrupted run left
+    # has no manifest and is replaced.
     "$headrace" pack "${source[@]}" -o "$folder/$name-%03d.$2" --shard-size 16MiB --overwrite
-}
-
-verify() {
-    "$headrace" verify "$data/$name/$1" | head -n 1
+    verdict=$("$headrace" verify "$folder") || fail "what was packed does not verify: $verdict"
+    say "${verdict%%$'\n'*}"
 }
 
 # --- Reading ----------------------------------------------------------------------------------------------------
@@ -175,14 +176,11 @@ started=$SECONDS
 build
 begun=$SECONDS
 find_source
-step "Pack"
-pack tar-zst tar.zst
+step "Pack, and verify every checksum, count and size"
+pack_and_verify tar-zst tar.zst
 tar=$packed
-pack tfrecord tfrecord
+pack_and_verify tfrecord tfrecord
 tfrecord=$packed
-step "Verify: every checksum, count and size"
-verify tar-zst
-verify tfrecord
 measure
 compare_digests
 step "Done"

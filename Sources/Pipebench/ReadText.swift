@@ -71,7 +71,8 @@ extension ReadResult {
             let threads = report.threads(of: room)
             let time = report.wallSeconds * Double(threads.count)
             let parts = [times.busyNanoseconds, times.waitInputNanoseconds, times.waitRoomNanoseconds]
-            let shares = parts.map { time > 0 ? percent(Double($0) / 1e9 / time) : "-" }
+            // Waiting for the first batch begins a little before the first read, where the wall time begins.
+            let shares = parts.map { time > 0 ? percent(min(1, Double($0) / 1e9 / time)) : "-" }
             let name = room.rawValue.replacing("_", with: " ")
             lines.append(left(name, 12) + ([threads.text] + shares).map { right($0, 16) }.joined())
         }

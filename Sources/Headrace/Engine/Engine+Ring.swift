@@ -56,8 +56,10 @@ extension Engine {
             if !requests.isEmpty { reader.submit(requests) }
             completions.removeAll(keepingCapacity: true)
             let waitBegan = Clock.now()
+            let cpuBegan = Clock.threadCPU()
             reader.wait(minimum: reader.inFlight > 0 ? 1 : 0, into: &completions)
-            let waited = Clock.now() - waitBegan
+            // Buffered reads are copied inside this call: that is work, and counted as such below.
+            let waited = max(0, Clock.now() - waitBegan - (Clock.threadCPU() - cpuBegan))
             for completion in completions { settle(completion, &underWay, began: waitBegan) }
             finishEmpty(&underWay)
             lock.withLock {
