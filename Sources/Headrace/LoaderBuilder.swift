@@ -205,6 +205,9 @@ struct LoaderBuilder {
 
     private func makeSlots(_ columns: [Column], _ pool: SlabPool) -> [BatchSlot] {
         pool.charge(slotCount * options.batchSize * MemoryLayout<RowReference>.stride)
+        if case .buffer(let size) = options.shuffle {
+            pool.charge(size * (2 * MemoryLayout<RowReference>.stride + MemoryLayout<UInt32>.stride))
+        }
         return (0..<slotCount).map { _ in
             BatchSlot(capacity: options.batchSize, columns: columns, hasHashes: options.digest)
         }

@@ -87,7 +87,8 @@ import Testing
                     #expect(report.digest == reference, "\(engine) \(depth)")
                     #expect(report.isDirect)
                 } catch let error as HeadraceError
-                where error.code == .ringRefused || error.code == .directRefused {
+                    where error.code == .ringRefused || error.code == .directRefused
+                {
                     print("SKIPPED: direct reads: \(error.message)")
                 }
             }
