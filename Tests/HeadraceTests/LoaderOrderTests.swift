@@ -65,6 +65,35 @@ import Testing
         }
     }
 
+    /// Past the page cache: whole blocks are read, whatever the sizes of shards and frames.
+    @Test(arguments: ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tfrecord"])
+    func directReadsDeliverTheSame(name: String) throws {
+        let sizes = [1, 700, 4096, 8191, 1_300_000, 12, 5_000_000, 513]
+        let fixture = try LoaderFixture(name, counts: [30, 8, 3]) { sizes[$0 % sizes.count] }
+        let base = Dataset(fixture.pattern).batched(4).with {
+            $0.parsesExamples = true
+            $0.digest = true
+        }
+        let reference = try drain(base).report.digest
+        for engine in EngineRequest.allCases {
+            for depth in [1, 32] {
+                let direct = base.with {
+                    $0.direct = true
+                    $0.engine = engine
+                    $0.queueDepth = depth
+                }
+                do {
+                    let report = try drain(direct).report
+                    #expect(report.digest == reference, "\(engine) \(depth)")
+                    #expect(report.isDirect)
+                } catch let error as HeadraceError
+                where error.code == .ringRefused || error.code == .directRefused {
+                    print("SKIPPED: direct reads: \(error.message)")
+                }
+            }
+        }
+    }
+
     @Test func digestIsThatOfKeysNamesAndPayloadsInOrder() throws {
         let fixture = try LoaderFixture("s-%03d.tar", counts: [5, 3])
         var ordered = OrderedDigest()
