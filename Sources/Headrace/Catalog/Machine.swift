@@ -43,37 +43,62 @@ struct Machine: Sendable {
     private static func memoryLimit() -> Int {
         let physical = max(1, sysconf(Int32(_SC_PHYS_PAGES))) * max(1, sysconf(Int32(_SC_PAGESIZE)))
         var limit = physical
-        for directory in controlGroups() {
-            guard let text = try? SmallFile.read("\(directory)/memory.max") else { continue }
-            if let value = Int(text.filter(\.isNumber)), value > 0 { limit = min(limit, value) }
+        for group in controlGroups() {
+            // Version 1 says "no limit" with a number larger than any memory.
+            let name = group.isUnified ? "memory.max" : "memory.limit_in_bytes"
+            if let value = number(group.directory, name), value > 0 { limit = min(limit, value) }
         }
         return limit
     }
 
     private static func cpuQuota() -> Int? {
         var quota: Int?
-        for directory in controlGroups() {
-            guard let text = try? SmallFile.read("\(directory)/cpu.max") else { continue }
-            let words = text.split(whereSeparator: \.isWhitespace)
-            guard words.count == 2, let granted = Int(words[0]), let period = Int(words[1]), period > 0 else {
-                continue
+        for group in controlGroups() {
+            var granted: Int?
+            var period: Int?
+            if group.isUnified {
+                let words = (try? SmallFile.read("\(group.directory)/cpu.max"))?.split(
+                    whereSeparator: \.isWhitespace)
+                granted = words?.first.flatMap { Int($0) }
+                period = words?.last.flatMap { Int($0) }
+            } else {
+                granted = number(group.directory, "cpu.cfs_quota_us")
+                period = number(group.directory, "cpu.cfs_period_us")
             }
+            guard let granted, let period, granted > 0, period > 0 else { continue }
             quota = min(quota ?? Int.max, (granted + period - 1) / period)
         }
         return quota
     }
 
-    /// The process's control group (version 2) and all above it, whose limits bind it too.
-    private static func controlGroups() -> [String] {
-        var directories = ["/sys/fs/cgroup"]
-        guard let text = try? SmallFile.read("/proc/self/cgroup") else { return directories }
-        for line in text.split(separator: "\n") where line.hasPrefix("0::") {
-            var path = "/sys/fs/cgroup"
-            for part in line.dropFirst(3).split(separator: "/") {
-                path += "/" + part
-                directories.append(path)
+    private static func number(_ directory: String, _ file: String) -> Int? {
+        guard let text = try? SmallFile.read("\(directory)/\(file)") else { return nil }
+        return Int(text.filter { $0.isNumber || $0 == "-" })
+    }
+
+    /// The process's control groups, of either version, and all above them, whose limits bind it too.
+    private static func controlGroups() -> [(directory: String, isUnified: Bool)] {
+        var groups = [
+            ("/sys/fs/cgroup", true), ("/sys/fs/cgroup/memory", false), ("/sys/fs/cgroup/cpu", false),
+        ]
+        guard let text = try? SmallFile.read("/proc/self/cgroup") else { return groups }
+        for line in text.split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard parts.count == 3 else { continue }
+            let isUnified = parts[1].isEmpty
+            let controllers = parts[1].split(separator: ",")
+            var directory = "/sys/fs/cgroup"
+            if !isUnified {
+                guard let controller = controllers.first(where: { $0 == "memory" || $0 == "cpu" }) else {
+                    continue
+                }
+                directory += "/\(controller)"
+            }
+            for part in parts[2].split(separator: "/") {
+                directory += "/" + part
+                groups.append((directory, isUnified))
             }
         }
-        return directories
+        return groups
     }
 }
