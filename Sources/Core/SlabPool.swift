@@ -19,6 +19,11 @@ internal import Synchronization
         self.capacity = capacity
         self.index = index
     }
+
+    // A mapping of its own ends with its last user, whether or not it was given back: loaders are dropped half-way.
+    deinit {
+        if index == nil { unsafe munmap(base, capacity) }
+    }
 }
 
 /// The memory budget of a loader and the slabs that spend it.
@@ -57,7 +62,6 @@ internal import Synchronization
     }
 
     deinit {
-        for slab in freeLarge.values.joined() { unsafe munmap(slab.base, slab.capacity) }
         unsafe munmap(region, regionBytes)
     }
 
@@ -140,6 +144,7 @@ internal import Synchronization
     /// What a request for `bytes` occupies: powers of two and their three quarters, in whole huge pages above
     /// 2 MiB and whole pages below.
     package static func sizeClass(_ bytes: Int) -> Int {
+        guard bytes <= 1 << 60 else { return Int.max / 4 }
         var size = 4096
         while size < bytes {
             if size / 2 * 3 >= bytes && size >= 8192 { return size / 2 * 3 }
@@ -161,8 +166,7 @@ internal import Synchronization
     private func makeRoom(_ bytes: Int) -> Bool {
         while resident + bytes > limit {
             if let size = freeLarge.first(where: { !$0.value.isEmpty })?.key {
-                let slab = freeLarge[size]!.removeLast()
-                unsafe munmap(slab.base, slab.capacity)
+                freeLarge[size]!.removeLast()
                 resident -= size
             } else if let slab = free.popLast() {
                 unsafe madvise(slab.base, slab.capacity, Int32(MADV_DONTNEED))

@@ -130,6 +130,8 @@ public struct Tensor: Sendable {
     public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
     {
         guard let placement else {
+            // Without memory a tensor of fixed shape is one whose rows have no elements.
+            if case .fixed = layout { return try unsafe body(UnsafeRawBufferPointer(start: nil, count: 0)) }
             var gathered: [UInt8] = []
             for row in 0..<count { unsafe withRow(row) { span in unsafe gathered.append(contentsOf: span) } }
             return try unsafe gathered.withUnsafeBytes { bytes in try unsafe body(bytes) }
@@ -148,6 +150,7 @@ public struct Tensor: Sendable {
             return try unsafe body(
                 UnsafeRawBufferPointer(start: placement.address + row * bytes, count: bytes))
         }
+        if case .fixed = layout { return try unsafe body(UnsafeRawBufferPointer(start: nil, count: 0)) }
         let (view, sample, _) = unsafe lease.slot.sample(row)
         guard let number = lease.engine.names.known(name),
             let field = unsafe DecodeWorker.field(number, of: sample, in: view), let base = unsafe view.base

@@ -9,6 +9,9 @@ struct LoaderBuilder {
     /// Shards whose first samples are looked at to learn the fields' shapes.
     static let probedShards = 8
 
+    /// More address space than a process has; budgets beyond it are slips of the pen.
+    static let largestMemory = 1 << 47
+
     let dataset: Dataset
     let device: ComputeDevice
     let options: LoaderOptions
@@ -44,16 +47,19 @@ struct LoaderBuilder {
             storage: storage, names: names, limits: FormatLimits(), parsesExamples: options.parsesExamples,
             directories: catalog.directories)
         // What is known to be needed is checked first: a pool too small to look at a shard says less about it.
-        try checkBudget(pool, geometry, lanes: lanes, Probe(), samples: nil)
+        try checkBudget(
+            pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, Probe(), samples: nil)
         let probe = try probe(catalog, opener, names, pool, geometry)
-        try checkBudget(pool, geometry, lanes: lanes, probe, samples: catalog.listedSampleCount)
+        try checkBudget(
+            pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, probe,
+            samples: catalog.listedSampleCount)
         let slots = makeSlots(probe.columns, pool)
         let usesRing = storage.choice.way != .blocking
         let engine = Engine(
             options: options, catalog: catalog, columns: probe.columns, pool: pool, geometry: geometry,
-            slots: slots,
-            names: names, openers: opener, backend: HostBackend(pool: pool), workerCount: workers,
-            ringDepth: usesRing ? options.queueDepth : nil)
+            slots: slots, names: names, openers: opener, backend: HostBackend(pool: pool),
+            workerCount: workers,
+            ringDepth: usesRing ? options.queueDepth : nil, laneBytes: opener.laneBytes(geometry))
         let opening = LoaderOpening(
             engineReason: storage.choice.reason, isDirect: options.direct, workers: workers, budget: budget,
             geometry: geometry, lanes: lanes, openedAt: openedAt, openNanoseconds: Clock.now() - openedAt,
@@ -77,6 +83,9 @@ struct LoaderBuilder {
         if case .buffer(let size) = options.shuffle {
             try demand((1...1 << 28).contains(size), "the shuffle buffer must hold 1 to 268435456 samples")
         }
+        try demand(
+            (1...Self.largestMemory).contains(options.memory?.bytes ?? 1),
+            "the memory budget must be 1 byte to \(ByteCount(Self.largestMemory))")
         var names: Set<String> = []
         for field in options.fields {
             try demand(names.insert(field.name).inserted, "field '\(field.name)' is decoded twice")
@@ -167,32 +176,40 @@ struct LoaderBuilder {
 
     private var slotCount: Int { options.prefetch + options.heldBatches + 2 }
 
+    /// Bytes that rows of batches and shuffle blocks take whatever their samples are.
+    private var rowTableBytes: Int {
+        var perRow = MemoryLayout<RowReference>.stride
+        if options.digest { perRow += MemoryLayout<UInt64>.stride }
+        let batches = product(slotCount * options.batchSize, perRow)
+        guard case .buffer(let size) = options.shuffle else { return batches }
+        return batches + product(size, 2 * MemoryLayout<RowReference>.stride + MemoryLayout<UInt32>.stride)
+    }
+
     private func checkBudget(
-        _ pool: SlabPool, _ geometry: ChunkGeometry, lanes: Int, _ probe: Probe, samples: Int?
+        _ pool: SlabPool, _ geometry: ChunkGeometry, laneBytes: Int, lanes: Int, _ probe: Probe, samples: Int?
     ) throws(HeadraceError) {
         let rows = probe.columns.reduce(0) { sum, column in
             let bytes = product(column.layout.rowBytes, options.batchSize)
             return sum + (bytes == 0 ? 0 : bytes > pool.limit ? bytes : SlabPool.sizeClass(bytes))
         }
-        let slots = product(slotCount, rows + options.batchSize * MemoryLayout<RowReference>.stride)
-        let lanesBytes = lanes * ChunkGeometry.slabsPerLane * geometry.slabBytes
+        let slots = product(slotCount, rows)
+        let lanesBytes = product(lanes, laneBytes)
         var shuffleBytes = 0
         if case .buffer(let size) = options.shuffle {
             // One block is dealt to batches while the next one fills.
-            let rows = min(size, samples ?? size)
-            shuffleBytes = product(2 * rows, probe.sampleBytes + MemoryLayout<RowReference>.stride)
+            shuffleBytes = product(2 * min(size, samples ?? size), probe.sampleBytes)
         }
         // Rows that are spans keep the slabs they lie in: of the batches that are held and of the one in the making.
         let hasSpans = probe.columns.isEmpty || probe.columns.contains { $0.layout.rowBytes == 0 }
         let batchRows = min(options.batchSize, samples ?? options.batchSize)
         let spanBytes = hasSpans ? product((options.heldBatches + 1) * batchRows, probe.sampleBytes) : 0
-        let needed = slots + lanesBytes + shuffleBytes + spanBytes
+        let needed = slots + lanesBytes + shuffleBytes + spanBytes + rowTableBytes
         guard needed <= pool.limit else {
             throw HeadraceError(
                 .budget,
                 "the memory budget is \(ByteCount(pool.limit)), but \(ByteCount(needed)) are needed: "
                     + "\(ByteCount(lanesBytes)) for \(lanes) lanes, \(ByteCount(shuffleBytes)) for the shuffle "
-                    + "buffer, \(ByteCount(slots + spanBytes)) for batches, of which \(options.heldBatches) may be held"
+                    + "buffer, \(ByteCount(slots + spanBytes + rowTableBytes)) for rows and batches, of which \(options.heldBatches) may be held"
             )
         }
     }
@@ -204,10 +221,7 @@ struct LoaderBuilder {
     }
 
     private func makeSlots(_ columns: [Column], _ pool: SlabPool) -> [BatchSlot] {
-        pool.charge(slotCount * options.batchSize * MemoryLayout<RowReference>.stride)
-        if case .buffer(let size) = options.shuffle {
-            pool.charge(size * (2 * MemoryLayout<RowReference>.stride + MemoryLayout<UInt32>.stride))
-        }
+        pool.charge(rowTableBytes)
         return (0..<slotCount).map { _ in
             BatchSlot(capacity: options.batchSize, columns: columns, hasHashes: options.digest)
         }
@@ -232,6 +246,7 @@ struct LoaderBuilder {
         } catch {
             engine.close()
             for thread in threads { thread.join() }
+            engine.discardUndelivered()
             throw error
         }
         return threads

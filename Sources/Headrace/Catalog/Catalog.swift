@@ -19,6 +19,9 @@ struct FileSample: Sendable {
 
 /// Room 1: what a data set consists of, before anything of it is read.
 struct Catalog: Sendable {
+    /// Bytes of one shard (4 TiB); a million of them still add up without overflow.
+    static let largestShard = 1 << 42
+
     let shards: [Shard]
     /// Samples of those entries that are directories, by shard number.
     let directories: [Int: [FileSample]]
@@ -56,18 +59,24 @@ struct Catalog: Sendable {
                     at: .init(shard: path))
             }
             guard try LocalFiles.kind(path) == .directory else {
-                let size = try LocalFiles.entry(path).size
+                let size = try Self.checkedSize(LocalFiles.entry(path).size, path)
                 shards.append(Shard(number: shards.count, path: path, size: size))
                 continue
             }
             let found = try LocalFiles.list(path).files.filter { !Self.isHidden($0.relativePath) }
             if !found.isEmpty, found.allSatisfy({ ShardName.isShard($0.relativePath) }) {
                 for entry in found {
-                    shards.append(Shard(number: shards.count, path: entry.path, size: entry.size))
+                    let size = try Self.checkedSize(entry.size, entry.path)
+                    shards.append(Shard(number: shards.count, path: entry.path, size: size))
                 }
                 continue
             }
             let samples = try DirectoryListing.samples(of: path, names: names, notes: &notes)
+            guard !samples.isEmpty else {
+                throw HeadraceError(
+                    .notFound, "there are no samples in this directory: no file in it has a name KEY.FIELD",
+                    at: .init(shard: path))
+            }
             directories[shards.count] = samples
             let size = samples.reduce(0) { $0 + $1.byteCount }
             shards.append(Shard(number: shards.count, path: path, size: size))
@@ -79,6 +88,17 @@ struct Catalog: Sendable {
         self.directories = directories
         self.notes = notes
         nameBytes = shards.map { Array($0.name.utf8) }
+    }
+
+    /// Sparse files can claim any size; beyond this, arithmetic on offsets and sums would overflow.
+    private static func checkedSize(_ size: Int, _ path: String) throws(HeadraceError) -> Int {
+        guard size <= largestShard else {
+            throw HeadraceError(
+                .limitExceeded,
+                "the file claims \(ByteCount(size)), more than the \(ByteCount(largestShard)) of the largest shard",
+                at: .init(shard: path))
+        }
+        return size
     }
 
     /// Looks each shard up in the manifest of its folder.

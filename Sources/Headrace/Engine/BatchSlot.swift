@@ -36,6 +36,8 @@ struct Column: Sendable {
     var staging: [StagingMemory?]
     /// Where each column is while the consumer has the batch.
     var placements: [Placement?]
+    /// Not a batch: defective rows of the samples that were left out at the end of an epoch.
+    var isRemainder = false
     /// Runs of rows that are not decoded yet.
     var pendingRuns = 0
     var defects: [(row: Int, error: HeadraceError)] = []
@@ -60,6 +62,20 @@ struct Column: Sendable {
     deinit {
         unsafe rows.deallocate()
         unsafe hashes?.deallocate()
+    }
+
+    /// Keeps only rows that a scanner has found damaged; returns how many others there were.
+    func keepDefectiveRows() -> Int {
+        var kept = 0
+        for row in 0..<count {
+            let reference = unsafe rows[row]
+            let sample = unsafe views[Int(reference.chunk)].samples![Int(reference.sample)]
+            guard sample.defect >= 0 else { continue }
+            unsafe rows[kept] = reference
+            kept += 1
+        }
+        defer { count = kept }
+        return count - kept
     }
 
     /// Removes the defective rows, so that the good ones are consecutive and keep their order.
@@ -127,6 +143,7 @@ struct Column: Sendable {
         chunks.removeAll(keepingCapacity: true)
         unsafe views.removeAll(keepingCapacity: true)
         pendingRuns = 0
+        isRemainder = false
         defects.removeAll(keepingCapacity: true)
         payloadBytes = 0
     }

@@ -78,6 +78,8 @@ final class Chunk: @unchecked Sendable {
     var firstOrdinal = 0
     /// The read or codec failure of this chunk, shown when its turn comes.
     var failure: HeadraceError?
+    /// The bytes up to ``end`` are good in spite of the failure, which is in what would have followed them.
+    var hasGoodPrefix = false
 
     /// Rooms and batches that still need the memory. At zero the chunk is recycled.
     let uses = Atomic<Int>(0)

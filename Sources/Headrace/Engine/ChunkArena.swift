@@ -10,6 +10,8 @@ final class ChunkArena: @unchecked Sendable {
     private let lock = Lock()
     private var chunks: [Chunk] = []
     private var idle: [Chunk] = []
+    /// What the tables of idle chunks are charged with.
+    private var idleTableBytes = 0
     /// Called, without any lock, when memory comes back.
     private let onRelease: @Sendable () -> Void
 
@@ -27,7 +29,10 @@ final class ChunkArena: @unchecked Sendable {
     /// A chunk without memory, with one use.
     func takeEmpty() -> Chunk {
         let chunk = lock.withLock { () -> Chunk in
-            if let chunk = idle.popLast() { return chunk }
+            if let chunk = idle.popLast() {
+                idleTableBytes -= chunk.tableCharge
+                return chunk
+            }
             let chunk = Chunk(number: Int32(chunks.count))
             chunks.append(chunk)
             return chunk
@@ -54,7 +59,10 @@ final class ChunkArena: @unchecked Sendable {
         chunk.slab = nil
         chunk.state = .idle
         chunk.uses.store(0, ordering: .relaxed)
-        lock.withLock { idle.append(chunk) }
+        lock.withLock {
+            idleTableBytes += chunk.tableCharge
+            idle.append(chunk)
+        }
     }
 
     /// Breaks the references from chunks to passes, which lead back here; nobody works on the chunks any more.
@@ -77,12 +85,28 @@ final class ChunkArena: @unchecked Sendable {
         if let input = chunk.input { pool.give(input) }
         chunk.slab = nil
         chunk.input = nil
-        chunk.pass = nil
         chunk.failure = nil
         chunk.state = .idle
-        chunk.table.removeAll()
-        lock.withLock { idle.append(chunk) }
+        chunk.hasGoodPrefix = false
+        lock.withLock {
+            chunk.pass = nil
+            keepOrFreeTable(of: chunk)
+            idle.append(chunk)
+        }
         onRelease()
+    }
+
+    /// Tables are kept for the next use, but not beyond a share of the budget: after a shard of tiny samples they would
+    /// hold memory that other rooms need.
+    private func keepOrFreeTable(of chunk: Chunk) {
+        if idleTableBytes + chunk.tableCharge > pool.limit / 16 {
+            chunk.table = SampleTable()
+            pool.discharge(chunk.tableCharge)
+            chunk.tableCharge = 0
+        } else {
+            chunk.table.removeAll()
+            idleTableBytes += chunk.tableCharge
+        }
     }
 
     /// Gives the compressed bytes back early: they are needed no longer than until they are decompressed.

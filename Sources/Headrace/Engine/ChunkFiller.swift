@@ -88,9 +88,14 @@ final class ChunkFiller {
         var source = unsafe input.base + chunk.inputStart
         var target = unsafe slab.base + chunk.start
         for frame in all[run.frames] {
-            try unsafe frames.decompress(
-                frame, UnsafeRawBufferPointer(start: source, count: frame.compressedLength),
-                into: UnsafeMutableRawBufferPointer(start: target, count: frame.length))
+            do throws(HeadraceError) {
+                try unsafe frames.decompress(
+                    frame, UnsafeRawBufferPointer(start: source, count: frame.compressedLength),
+                    into: UnsafeMutableRawBufferPointer(start: target, count: frame.length))
+            } catch {
+                chunk.hasGoodPrefix = true
+                throw error
+            }
             unsafe source += frame.compressedLength
             unsafe target += frame.length
             chunk.end += frame.length

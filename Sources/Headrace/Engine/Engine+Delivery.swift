@@ -37,6 +37,8 @@ struct Delivery {
 struct AsyncWaiter {
     typealias Outcome = Result<BatchSlot?, HeadraceError>
     let id: Int
+    /// When the wait began, for the consumer's share of waiting.
+    let began: Int
     let continuation: CheckedContinuation<Outcome, Never>
 
     func resume(_ outcome: Outcome) { continuation.resume(returning: outcome) }
@@ -50,11 +52,11 @@ extension Engine {
         let began = Clock.now()
         var waited = false
         while true {
+            if isClosing { return nil }
             if let outcome = poll() {
                 if waited { noteWait(since: began) }
                 return try outcome.get()
             }
-            if isClosing { return nil }
             waited = true
             consumersWaiting += 1
             checkForStarvation()
@@ -76,12 +78,9 @@ extension Engine {
                 lock.unlock()
                 continuation.resume(returning: outcome)
             } else {
-                waiters.append(AsyncWaiter(id: id, continuation: continuation))
+                waiters.append(AsyncWaiter(id: id, began: began, continuation: continuation))
                 checkForStarvation()
-                let terminal = delivery.terminal
-                let waiter = terminal == nil ? nil : waiters.popLast()
                 lock.unlock()
-                if let terminal { waiter?.resume(terminal) }
             }
         }
     }
@@ -121,15 +120,46 @@ extension Engine {
             return end(.failure(error))
         }
         delivery.nextSequence += 1
+        if slot.isRemainder {
+            // It was only there to be judged.
+            retired.append(slot)
+            workAvailable.signal()
+            return poll()
+        }
         delivery.leases += 1
         count(slot)
+        // Of several consumers one was woken for this batch; the next batch may be there already.
+        if ready[delivery.nextSequence] != nil || delivery.total == delivery.nextSequence {
+            batchReady.signal()
+        }
         return .success(slot)
     }
 
     private func end(_ outcome: Result<BatchSlot?, HeadraceError>) -> Result<BatchSlot?, HeadraceError> {
-        delivery.terminal = outcome
-        workAvailable.broadcast()
+        terminate(outcome)
         return outcome
+    }
+
+    /// Settles what every further call answers, and tells everybody who waits. The lock is held; resuming a task only
+    /// queues it.
+    func terminate(_ outcome: Result<BatchSlot?, HeadraceError>) {
+        guard delivery.terminal == nil else { return }
+        delivery.terminal = outcome
+        for waiter in waiters { waiter.resume(outcome) }
+        waiters = []
+        batchReady.broadcast()
+        workAvailable.broadcast()
+    }
+
+    /// Gives waiting tasks what is there for them. The lock is held.
+    func serveWaiters() {
+        while let waiter = waiters.first, let outcome = poll() {
+            // `poll` has served all of them where it ended the loader.
+            guard !waiters.isEmpty else { return }
+            waiters.removeFirst()
+            noteWait(since: waiter.began)
+            waiter.resume(outcome)
+        }
     }
 
     /// Applies the defect policy to a batch, in order; the error that ends the loader, if one does.
@@ -191,6 +221,8 @@ extension Engine {
     func takeBack(_ slot: BatchSlot) {
         slot.unplace(backend)
         for chunk in slot.chunks { arena.release(chunk) }
+        // Staging memory came back too, and with it perhaps what a parked lane waits for.
+        memoryReturned.add(1, ordering: .relaxed)
         lock.withLock {
             slot.reset()
             freeSlots.append(slot)
@@ -215,12 +247,11 @@ extension Engine {
         let needed = arena.pool.bytesInUse + laneReserve
         var held = ""
         if delivery.leases > 0 { held = "; the consumer holds \(delivery.leases) batches" }
-        delivery.terminal = .failure(
-            HeadraceError(
-                .budget,
-                "the memory budget of \(ByteCount(arena.pool.limit)) is used up by what has been read ahead and "
-                    + "cannot be let go (shuffle buffer, batches)\(held); it needs about \(ByteCount(needed)): "
-                    + "raise the budget or lower the shuffle buffer"))
-        batchReady.broadcast()
+        let error = HeadraceError(
+            .budget,
+            "the memory budget of \(ByteCount(arena.pool.limit)) is used up by what has been read ahead and "
+                + "cannot be let go (shuffle buffer, batches)\(held); it needs about \(ByteCount(needed)): "
+                + "raise the budget or lower the shuffle buffer")
+        terminate(.failure(error))
     }
 }

@@ -23,7 +23,8 @@ extension Engine {
             case .produced(let chunk):
                 if let done = taken.take() { putOut(done, of: pass, in: lane) }
                 chunk.pass = pass
-                if !putOut(chunk, of: pass, in: lane) { return release(lane) }
+                // Behind a chunk that was taken there is one short one at most, and the input must not be seen again.
+                if !putOut(chunk, of: pass, in: lane), !isTaken { return release(lane) }
             case .needsInput:
                 if let taken { putOut(taken, of: pass, in: lane) }
                 return leave(lane, input, of: pass, isTaken: isTaken, isFinished: false)
@@ -98,38 +99,40 @@ extension Engine {
         guard isClosed else { return }
         // Nobody else touches the slot now: all its runs are in, and it is not in the queue yet.
         slot.closeUp()
-        var deliveries: [(AsyncWaiter, AsyncWaiter.Outcome)] = []
-        lock.lock()
-        ready[slot.sequence] = slot
-        if slot.sequence == delivery.nextSequence { batchReady.signal() }
-        while !waiters.isEmpty, let outcome = poll() {
-            deliveries.append((waiters.removeFirst(), outcome))
+        lock.withLock {
+            ready[slot.sequence] = slot
+            if slot.sequence == delivery.nextSequence { batchReady.signal() }
+            serveWaiters()
         }
-        lock.unlock()
-        for (waiter, outcome) in deliveries { waiter.resume(outcome) }
     }
 
     /// Takes the end of a sequencer's run; at the end of an epoch the next one begins.
     func finishSequencing(epochIsOver: Bool) {
-        var deliveries: [(AsyncWaiter, AsyncWaiter.Outcome)] = []
-        lock.lock()
-        isSequencing = false
-        if epochIsOver {
-            isEpochOver = true
-            if let epochs = options.epochs, epoch + 1 >= epochs {
-                isSourceDone = true
-                delivery.total = sequencer.batchCount
-                batchReady.broadcast()
-                while !waiters.isEmpty, let outcome = poll() {
-                    deliveries.append((waiters.removeFirst(), outcome))
-                }
-            } else {
-                startEpoch(epoch + 1)
-            }
+        lock.withLock {
+            isSequencing = false
+            if epochIsOver { finishEpoch() }
+            workAvailable.broadcast()
         }
-        workAvailable.broadcast()
-        lock.unlock()
-        for (waiter, outcome) in deliveries { waiter.resume(outcome) }
+    }
+
+    /// Begins the next epoch, or lets the consumer see the end; the lock is held.
+    private func finishEpoch() {
+        isEpochOver = true
+        if let epochs = options.epochs, epoch + 1 >= epochs {
+            isSourceDone = true
+            delivery.total = sequencer.batchCount
+            batchReady.broadcast()
+            serveWaiters()
+        } else if sequencer.batchesOfEpoch == 0, options.epochs == nil {
+            terminate(
+                .failure(
+                    HeadraceError(
+                        .usage,
+                        "an epoch yields no batch, and the number of epochs is not limited: the data set has fewer "
+                            + "samples than a batch (keep the last batch, or make batches smaller)")))
+        } else {
+            startEpoch(epoch + 1)
+        }
     }
 }
 
@@ -155,8 +158,7 @@ extension Engine: Sequencer.Supply {
         } catch {
             lock.withLock {
                 freeSlots.append(slot)
-                delivery.terminal = delivery.terminal ?? .failure(error)
-                batchReady.broadcast()
+                terminate(.failure(error))
             }
         }
         return nil
@@ -180,9 +182,10 @@ extension Engine: Sequencer.Supply {
     func drop(_ slot: BatchSlot) {
         for chunk in slot.chunks { arena.release(chunk) }
         lock.withLock {
-            tally.droppedSamples += slot.count
             slot.reset()
             freeSlots.append(slot)
         }
     }
+
+    func countDropped(_ samples: Int) { lock.withLock { tally.droppedSamples += samples } }
 }

@@ -7,13 +7,7 @@ extension Engine {
         do throws(HeadraceError) {
             runRing(try storage.makeReader(queueDepth: depth))
         } catch {
-            lock.withLock {
-                delivery.terminal = delivery.terminal ?? .failure(error)
-                batchReady.broadcast()
-                let pending = waiters
-                waiters = []
-                for waiter in pending { waiter.resume(.failure(error)) }
-            }
+            lock.withLock { terminate(.failure(error)) }
         }
     }
 
@@ -65,6 +59,8 @@ extension Engine {
             lock.withLock {
                 clock[.fetch].waitInputNanoseconds += waited
                 ringInFlight = underWay.count
+                // Workers that went to sleep since the last chunk was handed on saw a read under way.
+                checkForStarvation()
             }
         }
         wakeRing = nil

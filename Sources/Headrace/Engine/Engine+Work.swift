@@ -1,6 +1,7 @@
 internal import HeadraceCore
 internal import HeadraceFormats
 internal import HeadraceStorage
+internal import Synchronization
 
 /// What a worker can be asked to do.
 enum Job {
@@ -19,6 +20,15 @@ extension Engine {
         var times = RoomClock()
         lock.lock()
         while !isClosing {
+            if !retired.isEmpty {
+                let slots = retired
+                retired = []
+                lock.unlock()
+                for slot in slots { drop(slot) }
+                lock.lock()
+                sequencerHasWork = true
+                continue
+            }
             let began = Clock.now()
             let job = pickJob()
             times[.admit].busyNanoseconds += Clock.now() - began
@@ -74,6 +84,8 @@ extension Engine {
         }
         if let (lane, chunk) = nextToUnpack() {
             lane.isUnpacking = true
+            // A lane that has something in stock leaves room for those that have nothing.
+            chunk.pass?.unpacker.reserve = lane.output.isEmpty ? 0 : laneReserve
             return .unpack(lane, chunk)
         }
         admit()
@@ -90,10 +102,12 @@ extension Engine {
     /// The lane the sequencer will miss first, among those whose next chunk is there.
     private func nextToUnpack() -> (Lane, Chunk)? {
         var best: (lane: Lane, chunk: Chunk)?
+        // Tables are charged as they come: near the limit no lane may run ahead of the others.
+        let isTight = arena.pool.bytesInUse > arena.pool.limit / 4 * 3
         for lane in lanes where !lane.isUnpacking {
             guard let chunk = lane.window.first, chunk.state == .filled else { continue }
             if let parkedAt = lane.parkedAt, parkedAt == releases { continue }
-            if lane.output.count >= unpackedLimit { continue }
+            if lane.output.count >= (isTight ? 1 : unpackedLimit) { continue }
             if let current = best, current.lane.output.count <= lane.output.count { continue }
             best = (lane, chunk)
         }
@@ -168,13 +182,16 @@ extension Engine {
         let limit = windowLimit(live: live)
         let reserve = laneReserve
         isMemoryShort = false
+        var wasRefused = false
         for depth in 0..<limit {
             for lane in lanes where lane.window.count + lane.output.count == depth {
                 guard let pass = lane.pass else { continue }
                 let keeping = lane.isStarving ? 0 : reserve
                 guard let chunk = grant(pass, lane.nextChunk, keeping: keeping) else {
-                    isMemoryShort = lane.window.isEmpty
-                    return
+                    isMemoryShort = isMemoryShort || lane.window.isEmpty
+                    wasRefused = true
+                    // Another lane that has nothing may want less.
+                    if depth == 0 { continue } else { return }
                 }
                 lane.window.append(chunk)
                 lane.nextChunk += 1
@@ -185,6 +202,7 @@ extension Engine {
                     wakeRing?()
                 }
             }
+            if wasRefused { return }
         }
     }
 
@@ -199,15 +217,16 @@ extension Engine {
             chunk?.input = arena.pool.take(keeping: reserve)
         case .frames:
             let bytes = pass.chunks.outputBytes(index, geometry: arena.geometry)
-            chunk = arena.take(atLeast: bytes, keeping: reserve + arena.pool.slabBytes)
-            if let chunk {
-                chunk.input = takeInput(pass.chunks.inputBytes(index))
-            }
+            let compressed = pass.chunks.inputBytes(index)
+            let room = max(arena.pool.slabBytes, SlabPool.sizeClass(compressed))
+            chunk = arena.take(atLeast: bytes, keeping: reserve + room)
+            chunk?.input = chunk == nil ? nil : takeInput(compressed)
         }
         guard let chunk else { return nil }
         if pass.chunks.needsInput && chunk.input == nil {
             // Not `release`: that would take the lock that is held. Nothing but the slab has to go back.
             arena.putBack(chunk)
+            memoryReturned.add(1, ordering: .relaxed)
             return nil
         }
         chunk.prepare(pass, index)

@@ -22,8 +22,10 @@ final class Engine: @unchecked Sendable {
     let workerCount: Int
     /// The ring's reads, where a ring thread fetches; nil where workers read for themselves.
     let ringDepth: Int?
+    /// Memory a lane needs to go on whatever the others do.
+    let laneBytes: Int
 
-    private let memoryReturned: Atomic<Int>
+    let memoryReturned: Atomic<Int>
     let workAvailable: Condition
     let batchReady: Condition
     let ringWork: Condition
@@ -42,6 +44,8 @@ final class Engine: @unchecked Sendable {
     /// A slot could not be had because its memory could not.
     var slotsWantMemory = false
     var freeSlots: [BatchSlot] = []
+    /// Slots that were judged and not delivered; a worker gives their memory back.
+    var retired: [BatchSlot] = []
     var decodeQueue: [DecodeJob] = []
     /// Batches whose rows are all there, by sequence number.
     var ready: [Int: BatchSlot] = [:]
@@ -62,7 +66,7 @@ final class Engine: @unchecked Sendable {
     init(
         options: LoaderOptions, catalog: Catalog, columns: [Column], pool: SlabPool, geometry: ChunkGeometry,
         slots: [BatchSlot], names: FieldNames, openers: ShardOpener, backend: any ComputeBackend,
-        workerCount: Int, ringDepth: Int?
+        workerCount: Int, ringDepth: Int?, laneBytes: Int
     ) {
         self.options = options
         self.catalog = catalog
@@ -72,6 +76,7 @@ final class Engine: @unchecked Sendable {
         self.backend = backend
         self.workerCount = workerCount
         self.ringDepth = ringDepth
+        self.laneBytes = laneBytes
         lock = Lock()
         workAvailable = Condition(lock)
         batchReady = Condition(lock)
@@ -120,42 +125,49 @@ final class Engine: @unchecked Sendable {
     /// Memory that must stay free for lanes that have nothing, so that no lane waits for ever on another's read-ahead.
     var laneReserve: Int {
         let live = lanes.reduce(0) { $0 + ($1.isEnded ? 0 : 1) }
-        return live * (ChunkGeometry.slabsPerLane - 1) * arena.pool.slabBytes
+        return live * (laneBytes - arena.pool.slabBytes)
     }
 
     /// Lets go of everything that no consumer holds. The threads have ended.
     func discardUndelivered() {
-        for lane in lanes {
-            for pass in lane.window.map(\.pass) + [lane.pass] {
-                guard let pass, !pass.isOver else { continue }
-                // The accounts of a run that was stopped have to add up as well.
-                pass.isOver = true
-                lock.withLock { tally.account.add(pass.unpacker.account) }
-                pass.unpacker.abandon()
+        // A consumer may still be in a call of its own: what it could see is taken away under the lock, and what
+        // returns memory, which takes the lock, happens after.
+        let passes = lock.withLock { () -> [ShardPass] in
+            var open: [ShardPass] = []
+            for lane in lanes {
+                for pass in lane.window.map(\.pass) + [lane.pass] {
+                    guard let pass, !pass.isOver else { continue }
+                    // The accounts of a run that was stopped have to add up as well.
+                    pass.isOver = true
+                    tally.account.add(pass.unpacker.account)
+                    open.append(pass)
+                }
+                lane.pass = nil
+                lane.window = []
+                lane.output = []
             }
-            lane.pass = nil
-            lane.window = []
-            lane.output = []
+            ready = [:]
+            decodeQueue = []
+            ringQueue = []
+            retired = []
+            delivery.undelivered = nil
+            return open
         }
-        ready = [:]
-        decodeQueue = []
-        ringQueue = []
-        delivery.undelivered = nil
+        for pass in passes { pass.unpacker.abandon() }
         arena.forgetPasses()
     }
 
     /// Stops all work; the threads end soon after. Batches that are out keep their memory.
     func close() {
-        let pending = lock.withLock { () -> [AsyncWaiter] in
+        lock.withLock {
             isClosing = true
             workAvailable.broadcast()
             batchReady.broadcast()
             ringWork.broadcast()
             wakeRing?()
-            defer { waiters = [] }
-            return waiters
+            for waiter in waiters { waiter.resume(.success(nil)) }
+            waiters = []
         }
-        for waiter in pending { waiter.resume(.success(nil)) }
     }
 }
 

@@ -19,8 +19,10 @@ final class Sequencer {
         /// Takes a filled slot to be decoded.
         func submit(_ slot: BatchSlot)
         func release(_ chunk: Chunk)
-        /// The partial batch at the end of an epoch is left out.
+        /// Takes a slot back unused.
         func drop(_ slot: BatchSlot)
+        /// So many good samples at the end of an epoch are left out.
+        func countDropped(_ samples: Int)
     }
 
     private struct Cursor {
@@ -80,6 +82,8 @@ final class Sequencer {
 
     /// Batches handed to the decoders so far.
     var batchCount: Int { batches }
+    /// Those of the epoch.
+    var batchesOfEpoch: Int { batchesInEpoch }
 
     /// Goes as far as lanes and slots allow; true when the epoch is over.
     func run() -> Bool {
@@ -248,13 +252,24 @@ final class Sequencer {
         supply.submit(full)
     }
 
+    /// Leaves the samples out that fill no batch. Defects among them are judged all the same: a shard that was cut
+    /// shows it in its last row.
+    private func dropRemainder(_ partial: BatchSlot) {
+        slot = nil
+        let dropped = partial.keepDefectiveRows()
+        supply.countDropped(dropped)
+        guard partial.count > 0 else { return supply.drop(partial) }
+        partial.isRemainder = true
+        batches += 1
+        supply.submit(partial)
+    }
+
     private func finishEpoch() -> Bool {
         if let partial = slot, partial.count > 0 {
             if keepsLast {
                 submit(partial)
             } else {
-                slot = nil
-                supply.drop(partial)
+                dropRemainder(partial)
             }
         }
         return true

@@ -44,6 +44,7 @@ final class ShardOpener: @unchecked Sendable {
             let total = layout.uncompressedSize(fileSize: file.size)
             let chunks = ChunkCutting(
                 size: file.size, codec: layout.codec, frames: layout.frames, geometry: arena.geometry)
+            try checkFrames(chunks, shard, arena)
             let decompressor = chunks.isStream ? try layout.codec.makeStreamDecompressor(limits: limits) : nil
             let unpacker = ShardUnpacker(
                 scanner: makeScanner(layout.format), decompressor: decompressor, arena: arena, total: total,
@@ -54,6 +55,41 @@ final class ShardOpener: @unchecked Sendable {
                 ))
         } catch {
             return .failure(error.placed(shard: shard.path))
+        }
+    }
+
+    /// The most memory that one chunk of the shards looked at so far takes, compressed and not, and what a lane must
+    /// have to go on: that, and the slab that holds its open sample.
+    func laneBytes(_ geometry: ChunkGeometry) -> Int {
+        var most = (ChunkGeometry.slabsPerLane - 1) * geometry.slabBytes
+        for layout in lock.withLock({ Array(layouts.values) }) {
+            guard let frames = layout.frames, !frames.isEmpty else { continue }
+            let chunks = ChunkCutting(size: 0, codec: layout.codec, frames: frames, geometry: geometry)
+            for index in 0..<chunks.count { most = max(most, Self.memory(of: chunks, index, geometry)) }
+        }
+        return most + geometry.slabBytes
+    }
+
+    private static func memory(of chunks: ChunkCutting, _ index: Int, _ geometry: ChunkGeometry) -> Int {
+        [chunks.outputBytes(index, geometry: geometry), chunks.inputBytes(index)].reduce(0) { sum, bytes in
+            sum + (bytes <= geometry.slabBytes ? geometry.slabBytes : SlabPool.sizeClass(bytes))
+        }
+    }
+
+    /// Refuses a shard with a frame that can never be held, before any of it is read.
+    private func checkFrames(_ chunks: ChunkCutting, _ shard: Shard, _ arena: ChunkArena)
+        throws(HeadraceError)
+    {
+        guard case .frames(let runs) = chunks else { return }
+        for index in runs.indices {
+            let needed = Self.memory(of: chunks, index, arena.geometry)
+            guard needed <= arena.pool.limit else {
+                throw HeadraceError(
+                    .budget,
+                    "a frame needs \(ByteCount(needed)) of memory at once, more than the budget of "
+                        + "\(ByteCount(arena.pool.limit)); give the loader a larger memory budget",
+                    at: .init(shard: shard.path, offset: nil))
+            }
         }
     }
 
@@ -83,6 +119,7 @@ final class ShardOpener: @unchecked Sendable {
         _ shard: Shard, _ samples: [FileSample], _ epoch: Int, _ arena: ChunkArena
     ) throws(HeadraceError) -> ShardPass {
         var runs: [ChunkCutting.FileRun] = []
+        if samples.isEmpty { runs.append(.init(samples: 0..<0, length: 0)) }
         for (index, sample) in samples.enumerated() {
             let bytes = sample.byteCount
             guard SlabPool.sizeClass(bytes) <= arena.pool.limit else {

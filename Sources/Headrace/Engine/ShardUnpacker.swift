@@ -41,6 +41,8 @@ final class ShardUnpacker {
     private var collecting: Chunk?
     private var ordinal = 0
     private var inputConsumed = 0
+    /// Bytes of the budget that must stay free when memory is taken; set by who claims the lane.
+    var reserve = 0
     private var isEnded = false
     private var isDamaged = false
     private var isConcluded = false
@@ -80,7 +82,15 @@ final class ShardUnpacker {
     /// The chunk produced has one use, the caller's.
     func step(_ input: Chunk, isLast: Bool) -> Outcome {
         if isEnded { return conclude() }
-        if let failure = input.failure { return fail(failure, with: input) }
+        guard let failure = input.failure else { return advance(input, isLast: isLast) }
+        guard input.hasGoodPrefix else { return fail(failure) }
+        // How many frames share a chunk depends on the budget; what is delivered must not.
+        let outcome = advance(input, isLast: false)
+        if case .needsInput = outcome { return fail(failure) }
+        return outcome
+    }
+
+    private func advance(_ input: Chunk, isLast: Bool) -> Outcome {
         if decompressor != nil { return stepStream(input, isLast: isLast) }
         if collecting != nil || !fitsInFront(of: input, isLast: isLast) {
             return collect(input, isLast: isLast)
@@ -199,9 +209,9 @@ final class ShardUnpacker {
             let message =
                 "a sample needs \(ByteCount(size)) of memory at once, more than the budget of "
                 + "\(ByteCount(arena.pool.limit)); give the loader a larger memory budget"
-            return fail(HeadraceError(.budget, message), with: nil)
+            return fail(HeadraceError(.budget, message))
         }
-        guard let chunk = arena.take(atLeast: size) else { return .needsMemory(size) }
+        guard let chunk = arena.take(atLeast: size, keeping: reserve) else { return .needsMemory(size) }
         chunk.start = 0
         chunk.end = 0
         if let carry {
@@ -251,7 +261,7 @@ final class ShardUnpacker {
                 return .produced(output)
             } catch {
                 accept(decompressor.producedBeforeError, in: output)
-                return fail(error, with: nil)
+                return fail(error)
             }
         }
     }
@@ -308,7 +318,7 @@ final class ShardUnpacker {
     }
 
     /// Ends the shard with `error` as its last row, at the offset where the trouble began.
-    private func fail(_ error: HeadraceError, with input: Chunk?) -> Outcome {
+    private func fail(_ error: HeadraceError) -> Outcome {
         let chunk: Chunk
         if let collected = collecting {
             // What was decompressed before the damage is good: its complete samples come first.
