@@ -35,6 +35,8 @@ package let toolVersion = "0.1.0"
 /// ``StandardOutput`` learns of it by itself.
 package func runTool(_ root: any ParsableCommand.Type, named name: String) -> Never {
     signal(SIGPIPE, SIG_IGN)
+    // A write beyond the limit of file sizes then fails with EFBIG, which says what is wrong.
+    signal(SIGXFSZ, SIG_IGN)
     Interrupt.watch()
     let status: Int32
     do {

@@ -77,6 +77,16 @@ package struct SampleTable: Sendable {
         defects.append(error.placed(offset: offset, key: name))
     }
 
+    /// Appends `count` further undeliverable samples that share the last defect: samples that are known to exist and
+    /// cannot be found.
+    package mutating func appendLost(_ count: Int, offset: Int) {
+        guard count > 0, !defects.isEmpty else { return }
+        let lost = SampleRecord(
+            offset: offset, keyOffset: Int32(keys.count), keyLength: 0, firstField: Int32(fields.count),
+            fieldCount: 0, defect: Int32(defects.count - 1))
+        samples.append(contentsOf: repeatElement(lost, count: count))
+    }
+
     package func key(of sample: SampleRecord) -> String {
         let start = Int(sample.keyOffset)
         return String(decoding: keys[start..<start + Int(sample.keyLength)], as: UTF8.self)

@@ -141,16 +141,14 @@ internal import Synchronization
         }
     }
 
-    /// What a request for `bytes` occupies: powers of two and their three quarters, in whole huge pages above
-    /// 2 MiB and whole pages below.
+    /// What a request for `bytes` occupies: eight classes for each power of two, in whole pages.
     package static func sizeClass(_ bytes: Int) -> Int {
         guard bytes <= 1 << 60 else { return Int.max / 4 }
-        var size = 4096
-        while size < bytes {
-            if size / 2 * 3 >= bytes && size >= 8192 { return size / 2 * 3 }
-            size *= 2
-        }
-        return size
+        guard bytes > 4096 else { return 4096 }
+        // The power of two below, in eighths: a sixteenth is wasted on average, and neighbours share a class.
+        let power = 1 << (Int.bitWidth - 1 - (bytes - 1).leadingZeroBitCount)
+        let step = max(4096, power / 8)
+        return (bytes + step - 1) / step * step
     }
 
     private var alignedRegion: UnsafeMutableRawPointer {

@@ -8,6 +8,8 @@ internal import HeadraceStorage
 struct LoaderBuilder {
     /// Shards whose first samples are looked at to learn the fields' shapes.
     static let probedShards = 8
+    /// Bytes a shard spends on a field besides its payload: a header, and padding up to the next block.
+    static let fieldOverheadBytes = 768
 
     /// More address space than a process has; budgets beyond it are slips of the pen.
     static let largestMemory = 1 << 47
@@ -122,8 +124,11 @@ struct LoaderBuilder {
                 continue
             }
             try shardReader.readChunks { (chunk) throws(HeadraceError) in
-                samples += chunk.table.samples.count
-                bytes += chunk.count
+                for sample in chunk.table.samples where sample.defect < 0 {
+                    // Damaged samples claim what they like; good ones tell what a sample weighs.
+                    samples += 1
+                    bytes += Self.weight(of: sample, in: chunk.table)
+                }
                 for sample in chunk.table.samples where sample.defect < 0 {
                     learn(sample, chunk, names, &layouts, &failures)
                     if !layouts.contains(nil) { break }
@@ -147,6 +152,11 @@ struct LoaderBuilder {
             )
         }
         return probe
+    }
+
+    private static func weight(of sample: SampleRecord, in table: SampleTable) -> Int {
+        let fields = table.fields[Int(sample.firstField)..<Int(sample.firstField + sample.fieldCount)]
+        return fields.reduce(0) { $0 + $1.length + fieldOverheadBytes }
     }
 
     private func learn(

@@ -74,10 +74,14 @@ import Testing
         #expect(error?.place.offset == place)
         #expect(keys == Array(fixture.keys[0][..<9]))
         // Skipping goes on with the next shard, and says what was lost.
-        let (skipped, report) = try drain(base.onDefect(.skip(limit: 10)))
+        let (skipped, report) = try drain(base.onDefect(.skip(limit: 11)))
         #expect(skipped == Array(fixture.keys[0][..<9]) + fixture.keys[1])
-        #expect(report.skipped == 1)
+        // The manifest knows how many samples went with the header: they count against the limit.
+        #expect(report.skipped == 11)
         #expect(report.bytesLost > 0)
+        let strict = try base.onDefect(.skip(limit: 10)).loader()
+        let tooMany = #expect(throws: HeadraceError.self) { while try strict.next() != nil {} }
+        #expect(tooMany?.code == .tooManyDefects)
     }
 
     @Test func truncatedShardsSayWhere() throws {
@@ -117,6 +121,70 @@ import Testing
         let (all, report) = try drain(dataset)
         #expect(all == Array(fixture.keys[0][..<20]) + fixture.keys[1])
         #expect(report.ignored["missingEndOfArchive"] == 1)
+    }
+
+    /// Many chunks behind which the manifest speaks up, with a consumer that lets the lane run full: every sample must
+    /// still come once.
+    @Test func aCutShardWithManyChunksLosesNothingElse() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [600]) { _ in 9000 }
+        let path = fixture.folder("shard0/s-000.tar")
+        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        let cut = try #require(bytes.firstRange(of: Array("k0-400.bin".utf8))).lowerBound
+        try Data(bytes[..<cut]).write(to: URL(fileURLWithPath: path))
+        for workers in [1, 2, 4] {
+            for memory in [2, 4, 64] {
+                let dataset = Dataset(path).batched(8).onDefect(.skip(limit: 600)).memory(.mebibytes(memory))
+                    .workers(workers).repeated(3).with { $0.prefetch = 1 }
+                let loader = try dataset.loader()
+                var keys: [String] = []
+                while let batch = try loader.next() {
+                    if keys.count % 160 == 0 { usleep(2000) }
+                    keys += batch.keys
+                }
+                #expect(keys == (0..<3).flatMap { _ in fixture.keys[0][..<400] }, "\(workers) \(memory)")
+                #expect(loader.report().skipped == 600)
+            }
+        }
+    }
+
+    @Test func droppingTheLastBatchHidesNoDefect() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [30])
+        let path = fixture.folder("shard0/s-000.tar")
+        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        let cut = try #require(bytes.firstRange(of: Array("k0-20.bin".utf8))).lowerBound
+        try Data(bytes[..<cut]).write(to: URL(fileURLWithPath: path))
+        let base = Dataset(path).batched(256, last: .drop)
+        let error = #expect(throws: HeadraceError.self) { try base.loader().next() }
+        #expect(error?.code == .indexMismatch)
+        let report = try drain(base.onDefect(.skip(limit: 10))).report
+        #expect(report.dropped == 20 && report.skipped == 10 && report.samples == 0)
+    }
+
+    /// Frames share a chunk as the budget allows; what is delivered of a damaged shard must not depend on it.
+    @Test func goodFramesBeforeABadOneAreDeliveredWhateverTheBudget() throws {
+        let fixture = try LoaderFixture("s-%03d.tar.zst", counts: [400]) { _ in 3000 }
+        let path = fixture.folder("shard0/s-000.tar.zst")
+        var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        bytes[bytes.count * 55 / 100] ^= 4
+        try Data(bytes).write(to: URL(fileURLWithPath: path))
+        var digests: Set<String> = []
+        for memory in [4, 16, 256] {
+            for workers in [1, 4] {
+                let dataset = Dataset(path).batched(8).onDefect(.skip(limit: 400)).memory(.mebibytes(memory))
+                    .workers(workers).with { $0.digest = true }
+                let report = try drain(dataset).report
+                #expect(report.samples > 150 && report.skipped + report.samples == 400)
+                digests.insert(report.digest ?? "")
+            }
+        }
+        #expect(digests.count == 1)
+    }
+
+    @Test func emptyDirectoriesAreRefused() throws {
+        let folder = TemporaryFolder()
+        try folder.write("src/.hidden/x.txt", [1])
+        let error = #expect(throws: HeadraceError.self) { try Dataset(folder("src")).loader() }
+        #expect(error?.code == .notFound)
     }
 
     @Test func missingShardsAreListedAtOpen() throws {

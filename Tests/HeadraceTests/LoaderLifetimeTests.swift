@@ -69,6 +69,26 @@ import Testing
         #expect(keys == (try drain(dataset).keys))
     }
 
+    /// The consumer waits first, the workers get stuck later: it must be told.
+    @Test func aTaskThatWaitsIsToldWhenMemoryRunsOut() async throws {
+        // The first samples are small, so opening estimates too little.
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [400]) { $0 < 60 ? 10 : 60_000 }
+        let dataset = Dataset(fixture.pattern).batched(300).memory(.mebibytes(8)).with { $0.heldBatches = 1 }
+        let error = await #expect(throws: HeadraceError.self) {
+            for try await _ in try dataset.loader() {}
+        }
+        #expect(error?.code == .budget)
+    }
+
+    @Test func manySmallShardsDoNotTakeASlabEach() throws {
+        let fixture = try LoaderFixture("s-%03d.tar.zst", counts: Array(repeating: 2, count: 120)) { _ in 2000
+        }
+        let (keys, report) = try drain(
+            Dataset(fixture.pattern).shuffled(seed: 1, buffer: 200).batched(64).memory(.mebibytes(64)))
+        #expect(keys.count == 240)
+        #expect(report.peakBytes < 32 << 20)
+    }
+
     @Test func cancellingATaskEndsItsIteration() async throws {
         let fixture = try LoaderFixture("s-%03d.tar", counts: [50])
         let loader = try Dataset(fixture.pattern).batched(10).repeated(nil).loader()

@@ -63,12 +63,14 @@ struct Catalog: Sendable {
                 shards.append(Shard(number: shards.count, path: path, size: size))
                 continue
             }
-            let found = try LocalFiles.list(path).files.filter { !Self.isHidden($0.relativePath) }
+            // A tree that cannot be listed as shards (a loop of links, say) may still be a source of files.
+            let found = ((try? LocalFiles.list(path))?.files ?? []).filter { !Self.isHidden($0.relativePath) }
             if !found.isEmpty, found.allSatisfy({ ShardName.isShard($0.relativePath) }) {
                 for entry in found {
                     let size = try Self.checkedSize(entry.size, entry.path)
                     shards.append(Shard(number: shards.count, path: entry.path, size: size))
                 }
+                try ShardFiles.checkComplete(path)
                 continue
             }
             let samples = try DirectoryListing.samples(of: path, names: names, notes: &notes)

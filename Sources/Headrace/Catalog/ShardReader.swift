@@ -158,16 +158,13 @@ package final class ShardReader {
         if pass.chunks.isStream {
             chunk = arena.takeEmpty()
         } else {
-            guard let taken = arena.take(atLeast: pass.chunks.outputBytes(index, geometry: arena.geometry))
-            else {
-                throw refusal
-            }
+            let bytes = pass.chunks.outputBytes(index, size: fileSize, geometry: arena.geometry)
+            guard let taken = arena.take(atLeast: bytes) else { throw refusal }
             chunk = taken
         }
         chunk.prepare(pass, index)
         if pass.chunks.needsInput {
-            let bytes = pass.chunks.inputBytes(index)
-            chunk.input = bytes <= arena.pool.slabBytes ? arena.pool.take() : arena.pool.takeLarge(bytes)
+            chunk.input = arena.takeSlab(pass.chunks.inputBytes(index, size: fileSize))
             guard chunk.input != nil else {
                 arena.release(chunk)
                 throw refusal

@@ -45,12 +45,17 @@ final class ChunkArena: @unchecked Sendable {
 
     /// A chunk with memory for `bytes`; nil when the budget has no room now.
     func take(atLeast bytes: Int, keeping reserve: Int = 0) -> Chunk? {
-        let slab =
-            bytes <= pool.slabBytes ? pool.take(keeping: reserve) : pool.takeLarge(bytes, keeping: reserve)
-        guard let slab else { return nil }
+        guard let slab = takeSlab(bytes, keeping: reserve) else { return nil }
         let chunk = takeEmpty()
         chunk.slab = slab
         return chunk
+    }
+
+    /// Memory for `bytes`. What needs far less than a slab gets less: a small shard must not hold a whole slab for as long
+    /// as a batch refers to it.
+    func takeSlab(_ bytes: Int, keeping reserve: Int = 0) -> Slab? {
+        let isOrdinary = bytes > pool.slabBytes / 4 && bytes <= pool.slabBytes
+        return isOrdinary ? pool.take(keeping: reserve) : pool.takeLarge(bytes, keeping: reserve)
     }
 
     /// Takes back a chunk that was never used; tells nobody, so it may be called under the engine's lock.

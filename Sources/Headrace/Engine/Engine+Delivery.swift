@@ -244,14 +244,15 @@ extension Engine {
             workAvailable.signal()
             return
         }
-        let needed = arena.pool.bytesInUse + laneReserve
+        // What is held now, and what every lane needs besides: an estimate from below, but never below the limit.
+        let needed = max(arena.pool.bytesInUse, arena.pool.limit) + laneReserve
         var held = ""
         if delivery.leases > 0 { held = "; the consumer holds \(delivery.leases) batches" }
         let error = HeadraceError(
             .budget,
             "the memory budget of \(ByteCount(arena.pool.limit)) is used up by what has been read ahead and "
-                + "cannot be let go (shuffle buffer, batches)\(held); it needs about \(ByteCount(needed)): "
-                + "raise the budget or lower the shuffle buffer")
+                + "cannot be let go (shuffle buffer, batches)\(held); it takes \(ByteCount(needed)) or more: "
+                + "raise the budget, make batches smaller or lower the shuffle buffer")
         terminate(.failure(error))
     }
 }

@@ -208,19 +208,16 @@ extension Engine {
 
     private func grant(_ pass: ShardPass, _ index: Int, keeping reserve: Int) -> Chunk? {
         let chunk: Chunk?
-        switch pass.chunks {
-        case .pieces(_, _, isStream: false), .files:
-            chunk = arena.take(
-                atLeast: pass.chunks.outputBytes(index, geometry: arena.geometry), keeping: reserve)
-        case .pieces(_, _, isStream: true):
+        let size = pass.file?.size ?? 0
+        let compressed = pass.chunks.inputBytes(index, size: size)
+        if pass.chunks.isStream {
             chunk = arena.takeEmpty()
-            chunk?.input = arena.pool.take(keeping: reserve)
-        case .frames:
-            let bytes = pass.chunks.outputBytes(index, geometry: arena.geometry)
-            let compressed = pass.chunks.inputBytes(index)
-            let room = max(arena.pool.slabBytes, SlabPool.sizeClass(compressed))
+            chunk?.input = arena.takeSlab(compressed, keeping: reserve)
+        } else {
+            let room = compressed == 0 ? 0 : max(arena.pool.slabBytes, SlabPool.sizeClass(compressed))
+            let bytes = pass.chunks.outputBytes(index, size: size, geometry: arena.geometry)
             chunk = arena.take(atLeast: bytes, keeping: reserve + room)
-            chunk?.input = chunk == nil ? nil : takeInput(compressed)
+            if let chunk, compressed > 0 { chunk.input = arena.takeSlab(compressed) }
         }
         guard let chunk else { return nil }
         if pass.chunks.needsInput && chunk.input == nil {
@@ -231,10 +228,6 @@ extension Engine {
         }
         chunk.prepare(pass, index)
         return chunk
-    }
-
-    private func takeInput(_ bytes: Int) -> Slab? {
-        bytes <= arena.pool.slabBytes ? arena.pool.take() : arena.pool.takeLarge(bytes)
     }
 
     // MARK: Jobs

@@ -11,13 +11,13 @@ internal import HeadraceStorage
     /// Wanted bytes start so far behind the start of the read.
     private let lead: Int
     let destination: UnsafeMutableRawPointer
-    private let geometry: ChunkGeometry
+    private let headroom: Int
     private let isCompressed: Bool
 
     init(_ chunk: Chunk, _ pass: ShardPass, _ file: any StorageFile, _ geometry: ChunkGeometry) {
         let range = pass.chunks.fileRange(chunk.index, size: file.size)
         let alignment = max(1, file.alignment)
-        self.geometry = geometry
+        headroom = pass.chunks.headroom(chunk.index, geometry: geometry)
         fileBytes = range.count
         offset = range.lowerBound / alignment * alignment
         lead = range.lowerBound - offset
@@ -26,7 +26,7 @@ internal import HeadraceStorage
         if isCompressed {
             unsafe destination = chunk.input!.base
         } else {
-            unsafe destination = chunk.slab!.base + geometry.headroomBytes
+            unsafe destination = chunk.slab!.base + headroom
         }
     }
 
@@ -46,11 +46,11 @@ internal import HeadraceStorage
         if isCompressed {
             chunk.inputStart = lead
             chunk.inputEnd = lead + fileBytes
-            chunk.start = geometry.headroomBytes
-            chunk.end = geometry.headroomBytes
+            chunk.start = headroom
+            chunk.end = headroom
         } else {
-            chunk.start = geometry.headroomBytes
-            chunk.end = geometry.headroomBytes + fileBytes
+            chunk.start = headroom
+            chunk.end = headroom + fileBytes
         }
     }
 }

@@ -71,7 +71,8 @@ final class ShardOpener: @unchecked Sendable {
     }
 
     private static func memory(of chunks: ChunkCutting, _ index: Int, _ geometry: ChunkGeometry) -> Int {
-        [chunks.outputBytes(index, geometry: geometry), chunks.inputBytes(index)].reduce(0) { sum, bytes in
+        [chunks.outputBytes(index, size: 0, geometry: geometry), chunks.inputBytes(index, size: 0)].reduce(0)
+        { sum, bytes in
             sum + (bytes <= geometry.slabBytes ? geometry.slabBytes : SlabPool.sizeClass(bytes))
         }
     }

@@ -63,19 +63,30 @@ enum ChunkCutting: Sendable {
         }
     }
 
+    /// Room in front of chunk `index` for what its predecessor could not finish; the first has no predecessor.
+    func headroom(_ index: Int, geometry: ChunkGeometry) -> Int {
+        if case .files = self { return 0 }
+        return index == 0 ? 0 : geometry.headroomBytes
+    }
+
     /// Memory that the uncompressed bytes of chunk `index` need, head room included.
-    func outputBytes(_ index: Int, geometry: ChunkGeometry) -> Int {
+    func outputBytes(_ index: Int, size: Int, geometry: ChunkGeometry) -> Int {
+        let room = headroom(index, geometry: geometry)
         switch self {
-        case .pieces: geometry.slabBytes
-        case .frames(let runs): max(geometry.slabBytes, geometry.headroomBytes + runs[index].length)
-        case .files(let runs): max(geometry.slabBytes, runs[index].length)
+        case .pieces: return room + fileRange(index, size: size).count + ChunkGeometry.pageBytes
+        case .frames(let runs): return room + runs[index].length
+        case .files(let runs): return max(1, runs[index].length)
         }
     }
 
     /// Memory that the compressed bytes of chunk `index` need; a direct read may start and end a page further out.
-    func inputBytes(_ index: Int) -> Int {
-        guard case .frames(let runs) = self else { return 0 }
-        return runs[index].compressedLength + 2 * ChunkGeometry.pageBytes
+    func inputBytes(_ index: Int, size: Int) -> Int {
+        switch self {
+        case .pieces(_, _, let isStream):
+            return isStream ? fileRange(index, size: size).count + ChunkGeometry.pageBytes : 0
+        case .frames(let runs): return runs[index].compressedLength + 2 * ChunkGeometry.pageBytes
+        case .files: return 0
+        }
     }
 
     var needsInput: Bool {

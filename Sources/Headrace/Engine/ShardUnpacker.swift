@@ -22,6 +22,9 @@ final class ShardUnpacker {
         case finished
     }
 
+    /// Lost samples that are counted one by one; a manifest that promises more behind one damage is not believed.
+    private static let largestLoss = 1 << 22
+
     let scanner: any ShardScanner
     private let decompressor: (any StreamDecompressor)?
     private let arena: ChunkArena
@@ -147,7 +150,18 @@ final class ShardUnpacker {
         chunk.firstOrdinal = ordinal
         chunk.table.appendDefect(error, offset: place)
         ordinal += 1
+        appendMissing(to: chunk, at: place)
         return chunk
+    }
+
+    /// The samples that the manifest promises behind the damage are lost one by one: a limit on skipped samples counts
+    /// them all, and the batches of an epoch stay as many as planned.
+    private func appendMissing(to chunk: Chunk, at place: Int) {
+        let missing = min((shard.listed?.sampleCount ?? 0) - ordinal, Self.largestLoss)
+        guard missing > 0 else { return }
+        chunk.table.appendLost(missing, offset: place)
+        ordinal += missing
+        arena.charge(chunk)
     }
 
     private func dropSkipped(from input: Chunk) {
@@ -230,7 +244,9 @@ final class ShardUnpacker {
         guard let decompressor else { return .finished }
         while true {
             if collecting == nil {
-                let size = max(wanted, 2 * (carry?.count ?? 0), arena.pool.slabBytes)
+                // A small stream gets a small output; what comes out beyond it starts another.
+                let likely = max(128 << 10, 8 * (input.inputEnd - input.inputStart))
+                let size = max(wanted, 2 * (carry?.count ?? 0), min(likely, arena.pool.slabBytes))
                 if let refusal = open(collectingFor: size) { return refusal }
             }
             guard let output = collecting, let slab = output.slab else { return .needsInput }
@@ -309,6 +325,7 @@ final class ShardUnpacker {
         skip = max(0, outcome.consumed - chunk.count)
         let rest = chunk.count - min(outcome.consumed, chunk.count)
         if outcome.isEnded || isLast {
+            if outcome.isEnded { appendMissing(to: chunk, at: offset) }
             isEnded = outcome.isEnded || isEnded
             isDamaged = outcome.isEnded || isDamaged
         } else if rest > 0 {
@@ -334,6 +351,7 @@ final class ShardUnpacker {
         if let total { lost += max(0, total - offset) } else { lost += carry?.count ?? 0 }
         chunk.table.appendDefect(error, offset: place)
         ordinal += 1
+        appendMissing(to: chunk, at: place)
         isEnded = true
         isDamaged = true
         releaseCarry()

@@ -1,4 +1,5 @@
 package import HeadraceCore
+internal import HeadraceFormats
 internal import HeadraceStorage
 
 /// The shard files that a person's words mean, for tools that look at files rather than at samples.
@@ -27,8 +28,28 @@ package enum ShardFiles {
                     "there are no shards in this directory; 'headrace pack' makes them of plain files",
                     at: .init(shard: path))
             }
+            try checkComplete(path)
             paths += found.map(\.path)
         }
         return paths
+    }
+
+    /// Throws `notFound` when the manifest of `directory` lists shards that are not there: who names a directory means
+    /// all of it.
+    static func checkComplete(_ directory: String) throws(HeadraceError) {
+        let path = directory + "/.headrace/manifest.json"
+        guard try LocalFiles.kind(path) == .file else { return }
+        var missing: [String] = []
+        for set in try Manifest.read(path).sets {
+            for shard in set.shards where try LocalFiles.kind("\(directory)/\(shard.name)") != .file {
+                missing.append(shard.name)
+            }
+        }
+        guard let first = missing.first else { return }
+        throw HeadraceError(
+            .notFound,
+            "the manifest of this directory lists \(missing.count) shards that are not here, the first is \(first); "
+                + "bring them back, or name the shards that are to be read",
+            at: .init(shard: directory))
     }
 }
