@@ -89,6 +89,38 @@ import Testing
         #expect(report.peakBytes < 32 << 20)
     }
 
+    @Test(.timeLimit(.minutes(2))) func severalThreadsMayTakeBatchesAndAllSeeTheEnd() throws {
+        let fixture = try LoaderFixture("s-%03d.tar.zst", counts: [300, 200])
+        for _ in 0..<20 {
+            let loader = try Dataset(fixture.pattern).batched(7).workers(3).with { $0.heldBatches = 8 }
+                .loader()
+            let lock = Lock()
+            nonisolated(unsafe) var taken: [String] = []
+            DispatchQueue.concurrentPerform(iterations: 3) { _ in
+                while let batch = try? loader.next() {
+                    lock.withLock { taken += batch.keys }
+                }
+            }
+            #expect(taken.sorted() == fixture.keys.flatMap { $0 }.sorted())
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2))) func closingWhileAnotherThreadReadsEndsBoth() throws {
+        let fixture = try LoaderFixture("s-%03d.tar", counts: [300])
+        for round in 0..<20 {
+            let loader = try Dataset(fixture.pattern).batched(3).repeated(nil).loader()
+            DispatchQueue.concurrentPerform(iterations: 2) { thread in
+                if thread == 0 {
+                    while (try? loader.next()) != nil {}
+                } else {
+                    usleep(UInt32(500 * round))
+                    loader.close()
+                }
+            }
+            #expect(try loader.next() == nil)
+        }
+    }
+
     @Test func cancellingATaskEndsItsIteration() async throws {
         let fixture = try LoaderFixture("s-%03d.tar", counts: [50])
         let loader = try Dataset(fixture.pattern).batched(10).repeated(nil).loader()
