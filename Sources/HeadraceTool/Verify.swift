@@ -52,6 +52,8 @@ private struct VerdictList {
     private var notes: [String] = []
     private var verified = 0
     private var damaged = 0
+    /// Shards of which the machine, not the data, kept us from a verdict.
+    private var unreadable = 0
     private var environment = 0
     private var samples = 0
 
@@ -69,7 +71,7 @@ private struct VerdictList {
         verified += 1
         samples += verdict.account.samples
         environment += verdict.environmentCount
-        if verdict.defectCount > 0 { damaged += 1 }
+        if verdict.isUnreadable { unreadable += 1 } else if verdict.defectCount > 0 { damaged += 1 }
         notes += verdict.notes.map { "\(verdict.path): \($0)" }
         if isJSON {
             try lines.write(verdict.json)
@@ -100,14 +102,19 @@ private struct VerdictList {
                 "interrupted: \(verified) of \(shardCount) shards were verified, "
                 + "\(damaged) of them are damaged"
         }
+        let shards = counted(shardCount, "shard")
+        let refused = unreadable == 0 ? "" : ", \(unreadable) could not be read"
         if damaged > 0 {
-            return "\(damaged) of \(counted(shardCount, "shard")) \(damaged == 1 ? "is" : "are") damaged"
+            return "\(damaged) of \(shards) \(damaged == 1 ? "is" : "are") damaged" + refused
         }
+        if unreadable > 0 { return "\(unreadable) of \(shards) could not be read" }
         return "\(counted(shardCount, "shard")), \(counted(samples, "sample")): all good"
     }
 }
 
 extension ShardVerdict {
+    fileprivate var isUnreadable: Bool { environmentCount > 0 && environmentCount == defectCount }
+
     fileprivate var json: [JSONMember] {
         let ignored = account.ignored.sorted { $0.key < $1.key }.map { JSONMember($0.key, .int($0.value)) }
         var members = [
@@ -132,7 +139,7 @@ extension ShardVerdict {
             return ["ok       \(name)  \(counted(account.samples, "sample")), \(ByteCount(byteCount))"]
         }
         var lines = [
-            "DAMAGED  \(name)  \(counted(defectCount, "defect")), "
+            "\(isUnreadable ? "UNREAD " : "DAMAGED")  \(name)  \(counted(defectCount, "defect")), "
                 + "\(counted(account.samples, "sample")) found, \(account.bytesLost) bytes lost"
         ]
         lines += defects.prefix(shownDefects).map { "         \(printable($0.placed(in: path).description))" }
