@@ -147,8 +147,10 @@ extension Engine {
         switch job {
         case .decode(let job):
             let outcome = decoder.run(job)
+            let decoded = Clock.now()
+            times[.decode].busyNanoseconds += decoded - began
             finish(job, outcome: outcome)
-            times[.decode].busyNanoseconds += Clock.now() - began
+            times[.assemble].busyNanoseconds += Clock.now() - decoded
         case .sequence:
             let isOver = sequencer.run()
             finishSequencing(epochIsOver: isOver)
@@ -257,16 +259,13 @@ extension Engine {
     }
 
     private func open(_ lane: Lane, shard number: Int, filler: ChunkFiller) {
-        let began = Clock.now()
         let result = openers.open(catalog.shards[number], epoch: epoch, arena: arena, reader: filler.reader)
         lock.withLock {
-            tally.openNanoseconds += Clock.now() - began
             lane.isOpening = false
             switch result {
             case .success(let pass):
                 lane.pass = pass
                 lane.nextChunk = 0
-                tally.shardPasses += 1
             case .failure(let error):
                 // The failure takes its place in the order as a row, so that what precedes it is delivered.
                 let chunk = arena.takeEmpty()

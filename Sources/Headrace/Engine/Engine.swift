@@ -182,15 +182,11 @@ private final class ReleaseSignal: @unchecked Sendable {
 
 /// Totals of what came out, for the report.
 struct Tally {
-    var openNanoseconds = 0
     var account = ShardAccount()
     var fetchedBytes = 0
-    var fetchedDirect = 0
     var fetchRequests = 0
     var firstReadAt = 0
     var lastBatchAt = 0
     var firstBatchAt = 0
     var droppedSamples = 0
-    var shardPasses = 0
-    var notes: [String] = []
 }
