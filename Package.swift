@@ -92,3 +92,13 @@ let package = Package(
         tests("Tidy", dependencies: []),
     ]
 )
+
+// The fuzz targets link with libFuzzer, so they are there only when asked for: Scripts/fuzz.sh.
+if Context.environment["HEADRACE_FUZZ"] != nil {
+    package.targets += [
+        .executableTarget(
+            name: "headrace-fuzz",
+            dependencies: ["HeadraceCore", "HeadraceFormats", "HeadraceDecode", "Headrace"],
+            path: "Tests/Fuzz", swiftSettings: testing),
+    ]
+}
