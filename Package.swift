@@ -99,6 +99,6 @@ if Context.environment["HEADRACE_FUZZ"] != nil {
         .executableTarget(
             name: "headrace-fuzz",
             dependencies: ["HeadraceCore", "HeadraceFormats", "HeadraceDecode", "Headrace"],
-            path: "Tests/Fuzz", swiftSettings: testing),
+            path: "Tests/Fuzz", swiftSettings: testing)
     ]
 }
