@@ -155,13 +155,13 @@ struct ZstdTests {
     private func frames(_ file: [UInt8]) throws -> [Frame]? {
         guard let length = try tableLength(file) else { return nil }
         return try Array(file.suffix(length)).withUnsafeBytes {
-            try ZstdSeekTable.frames(table: $0, fileSize: file.count)
+            try SeekTable.zstd.frames(table: $0, fileSize: file.count)
         }
     }
 
     private func tableLength(_ file: [UInt8]) throws -> Int? {
-        try Array(file.suffix(ZstdSeekTable.footerBytes)).withUnsafeBytes {
-            try ZstdSeekTable.tableLength(footer: $0, fileSize: file.count)
+        try Array(file.suffix(SeekTable.footerBytes)).withUnsafeBytes {
+            try SeekTable.zstd.tableLength(footer: $0, fileSize: file.count)
         }
     }
 

@@ -40,7 +40,7 @@ import Testing
             ("x.tar.zst", { $0.frameByteCount = 2 << 30 }), ("x.tar", { $0.shardLimit = .bytes(1 << 20) }),
             ("x-%d.tar", { $0.shardLimit = .bytes(0) }), ("x-%d.tar", { $0.shardLimit = .samples(-1) }),
             ("x-%d.tar", { $0.workers = 0 }), ("x-%d.tar", { $0.workers = 1 << 40 }), ("x", { _ in }),
-            ("x.zip", { _ in }), ("x.tar.gz", { _ in }), ("x.tar.lz4", { _ in }),
+            ("x.zip", { _ in }), ("x.tar.gz", { _ in }), ("x.tar.bz2", { _ in }),
             ("x-%d", { $0.codec = .zstd }),
             ("", { _ in }), ("a/", { _ in }), (".x.tar", { _ in }), ("x-%5d.tar", { _ in }),
             ("x-%s.tar", { _ in }),
