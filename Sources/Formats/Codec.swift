@@ -16,12 +16,18 @@ package protocol StreamDecompressor: AnyObject {
     /// Room in the output below which the next step costs a copy: who can, hands over a fresh buffer first.
     var preferredRoom: Int { get }
 
+    /// The first bytes of what the input taken so far holds of a block that is not here whole; nothing is used up. For
+    /// looking at the beginning of a shard only.
+    func preview(into output: UnsafeMutableRawBufferPointer) -> Int
+
     /// Call at the end of the input: throws `truncated` when it ends inside a frame or stream.
     func finish() throws(HeadraceError)
 }
 
 extension StreamDecompressor {
     package var preferredRoom: Int { 0 }
+
+    package func preview(into output: UnsafeMutableRawBufferPointer) -> Int { 0 }
 }
 
 /// One independent frame of a compressed shard.

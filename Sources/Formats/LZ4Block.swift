@@ -32,6 +32,17 @@ enum LZ4Block {
         return result < 0 ? nil : Int(result)
     }
 
+    /// As far as the first bytes of a block lead, which need not be all of it; for a block without history.
+    static func preview(
+        _ start: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
+    ) -> Int {
+        guard let target = output.baseAddress, let source = start.baseAddress else { return 0 }
+        let result = unsafe LZ4_decompress_safe_partial(
+            source.assumingMemoryBound(to: CChar.self), target.assumingMemoryBound(to: CChar.self),
+            Int32(clamping: start.count), Int32(clamping: output.count), Int32(clamping: output.count))
+        return max(0, Int(result))
+    }
+
     /// Throws unless `checksum`, where there is one, is that of the block as it is stored.
     static func check(
         _ block: UnsafeRawBufferPointer, _ checksum: UInt32?

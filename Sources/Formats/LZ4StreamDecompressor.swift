@@ -80,6 +80,17 @@ package import HeadraceCore
         return (cursor.consumed, cursor.produced)
     }
 
+    package func preview(into output: UnsafeMutableRawBufferPointer) -> Int {
+        guard case .block(let size) = state, handedOut == pending.count else { return 0 }
+        guard !size.isStored else {
+            let count = min(staged.count, size.byteCount, output.count)
+            unsafe output.copyMemory(from: UnsafeRawBufferPointer(rebasing: staged.bytes[..<count]))
+            return count
+        }
+        guard decoded == 0 || !header.areBlocksLinked else { return 0 }
+        return unsafe LZ4Block.preview(staged.bytes, into: output)
+    }
+
     package func finish() throws(HeadraceError) {
         if let failure { throw failure }
         guard hasFrame || unitStart > 0 || staged.count > 0 else {

@@ -17,8 +17,9 @@ package struct ShardContent: Sendable, Equatable {
 /// checksums hardly ever do. Where the content is no intact shard but the name claims one, the name decides, so
 /// that the scanner can say what is wrong and where.
 package enum ShardSniffer {
-    /// Bytes of the file's head that are enough to decide, unless a longer skippable frame comes first.
-    package static let headBytes = 64 << 10
+    /// Bytes of the file's head that are enough to decide, unless a longer skippable frame comes first. Nothing comes
+    /// out of a zstd frame before its first block is whole, which has up to 128 KiB.
+    package static let headBytes = 144 << 10
     /// Bytes decompressed to look at the format: a tar header and some.
     private static let decompressedBytes = 4096
 
@@ -106,6 +107,8 @@ package enum ShardSniffer {
                     produced += step.produced
                     if step.consumed == 0, step.produced == 0 { break }
                 }
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[produced...])
+                produced += unsafe decompressor.preview(into: rest)
             } catch {
                 // The damage is found again, and reported, when the shard is read.
                 produced += decompressor.producedBeforeError

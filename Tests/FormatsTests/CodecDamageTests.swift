@@ -29,14 +29,14 @@ struct CodecDamageTests {
         case .tar:
             var tar = TarBuilder()
             for index in 0..<9 {
-                tar.add("s\(seed)/\(index).bin", payload(20 + index * 150))
+                tar.add("s\(seed)/\(index).bin", payload(20 + index * 190))
                 tar.add("s\(seed)/\(index).cls", text: "\(index)")
             }
             tar.end()
             return tar.bytes
         case .tfrecord:
             var shard = TFRecordBuilder()
-            for index in 0..<20 { shard.add(payload(10 + index * 55)) }
+            for index in 0..<20 { shard.add(payload(10 + index * 65)) }
             return shard.bytes
         }
     }
@@ -181,6 +181,7 @@ struct CodecDamageTests {
 
     private func check(_ tally: DamageTally, _ subject: Subject, _ way: String) {
         let name = "\(subject.format).\(subject.codec), \(subject.bytes.count) bytes, \(way)"
+        if FaultCount.isFull { print("\(name): \(tally.counts)") }
         #expect(tally.changed.isEmpty, "\(name): \(tally)")
         let cuts = Set(subject.boundaries.map { Damage.cut(to: $0) })
         #expect(cuts.isSuperset(of: tally.lost), "\(name): \(tally)")

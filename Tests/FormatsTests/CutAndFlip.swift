@@ -68,9 +68,13 @@ struct DamageTally: Sendable, CustomStringConvertible {
         detectedCount + detectedLate.count + harmlessCount + lost.count + changed.count
     }
 
-    var description: String {
+    var counts: String {
         "\(triedCount) damages: \(detectedCount) detected, \(detectedLate.count) detected late, "
-            + "\(harmlessCount) harmless, lost \(lost.prefix(10)), changed \(changed.prefix(10))"
+            + "\(harmlessCount) harmless, \(lost.count) lost, \(changed.count) changed"
+    }
+
+    var description: String {
+        "\(counts); lost \(lost.prefix(10)), changed \(changed.prefix(10)), late \(detectedLate.prefix(3))"
     }
 
     mutating func add(_ other: DamageTally) {

@@ -246,6 +246,27 @@ struct LZ4Tests {
         }
     }
 
+    /// The head of a shard is smaller than its first block, which `lz4` makes 4 MiB large.
+    @Test(arguments: [["-B7"], ["-B7", "-BD"], ["-l"], ["-B7", "--fast=50"]])
+    func aShardIsRecognisedByTheStartOfItsFirstBlock(_ arguments: [String]) throws {
+        try Oracle.inTemporaryFolder { folder in
+            var generator = SeededGenerator(4)
+            let noise = (0..<300_000).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            for payload in [Self.text(900_000), noise] {
+                var tar = TarBuilder()
+                tar.add("a.x", payload)
+                tar.end()
+                var records = TFRecordBuilder()
+                records.add(payload)
+                for (bytes, format) in [(tar.bytes, ShardFormatKind.tar), (records.bytes, .tfrecord)] {
+                    guard let file = try lz4(bytes, arguments, in: folder) else { return }
+                    #expect(file.count > ShardSniffer.headBytes)
+                    #expect(try sniff(file, name: "x").get() == ShardContent(codec: .lz4, format: format))
+                }
+            }
+        }
+    }
+
     @Test func bombsAreLimited() throws {
         try Oracle.inTemporaryFolder { folder in
             guard let file = try lz4([UInt8](repeating: 0, count: 8 << 20), in: folder) else { return }

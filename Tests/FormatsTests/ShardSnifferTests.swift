@@ -84,6 +84,22 @@ struct ShardSnifferTests {
         }
     }
 
+    /// What hardly compresses fills the first block with more bytes than are looked at of other codecs.
+    @Test func aLargeFirstBlockIsEnough() throws {
+        var generator = SeededGenerator(6)
+        let payload = (0..<400_000).map { _ in UInt8.random(in: 0...220, using: &generator) }
+        var shard = TarBuilder()
+        shard.add("a.x", payload)
+        shard.end()
+        try Oracle.inTemporaryFolder { folder in
+            for tool in [["zstd", "-qc"], ["zstd", "-qc19"], ["gzip", "-c"], ["lz4", "-qc"]] {
+                guard let output = try Oracle.run(tool, in: folder, input: shard.bytes) else { continue }
+                let codecs: [String: CodecKind] = ["zstd": .zstd, "gzip": .gzip, "lz4": .lz4]
+                expect(output.stdout, "anything", codecs[tool[0]]!, .tar)
+            }
+        }
+    }
+
     @Test func skippableFramesAreLookedPast() {
         let skip = littleEndian(0x184D_2A53 as UInt32) + littleEndian(3 as UInt32) + [1, 2, 3]
         expect(skip + skip + [0x04, 0x22, 0x4D, 0x18], "a.tar.zst", .lz4, .tar)
