@@ -97,7 +97,9 @@ struct CodecMemoryTests {
                 #expect(Self.drain(single, .zstd).error?.code == .limitExceeded, "\(size)")
                 // One with a small window and that content size, and an empty last block.
                 let small = littleEndian(0xFD2F_B528 as UInt32) + [0xC0, 0] + littleEndian(size) + [1, 0, 0]
-                #expect(Self.drain(small, .zstd).error?.code == .corruptStream, "\(size)")
+                // The largest number stands for a size that is not known.
+                let error = Self.drain(small, .zstd).error
+                #expect(error?.code == (size == .max ? nil : .corruptStream), "\(size)")
                 var lz4 = LZ4Builder()
                 lz4.header(
                     LZ4Builder.plain | LZ4Builder.contentSize, blockFlags: 0x70, fields: littleEndian(size))

@@ -41,7 +41,7 @@ struct ZstdTests {
             guard let frame = try zstd(plain, in: folder) else { return }
             let file = skippable([1, 2, 3]) + frame + frame
             let boundaries = [11 + frame.count, file.count]
-            for cut in Array(stride(from: 0, to: file.count, by: 3)) + [11, 11 + frame.count] {
+            for cut in 0...file.count {
                 let result = decompress(Array(file[..<cut]), .zstd, inputStep: 50, outputStep: 1000)
                 if boundaries.contains(cut) || cut == 11 {
                     #expect(result.error == nil, "cut at \(cut)")
