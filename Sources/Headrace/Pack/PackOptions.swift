@@ -23,7 +23,7 @@ public enum PackCodec: String, Sendable, CaseIterable {
     case none
     /// Independent zstd frames, closed by a seek table.
     case zstd
-    /// Independent LZ4 frames, closed by a seek table: larger than zstd's, and several times as fast to read.
+    /// Independent LZ4 frames, closed by a seek table: larger than zstd's, and faster to read.
     case lz4
 
     var kind: CodecKind {
