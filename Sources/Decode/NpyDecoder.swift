@@ -24,7 +24,7 @@ public struct NpyDecoder: Decoder {
         // One writer wrote all headers, so nearly always a row has the header of the one before, byte for
         // byte, and parsing (which allocates) is needed once a run.
         var known: (header: NpyHeader, bytes: UnsafeRawBufferPointer)?
-        for row in unsafe run.payloads.indices {
+        for row in unsafe run.payloads.indices where !run.isAbsent(row) {
             let payload = unsafe run.payloads[row]
             do throws(HeadraceError) {
                 let header: NpyHeader
