@@ -20,6 +20,12 @@ extension Decoder where Self == NpyDecoder {
     public static var npy: NpyDecoder { NpyDecoder() }
 }
 
+extension Decoder where Self == NpzDecoder {
+    /// The only array of .npz files, all of one shape and element type.
+    public static var npz: NpzDecoder { NpzDecoder() }
+    /// The array of that name of .npz files: column `FIELD/NAME`.
+    public static func npz(_ array: String) -> NpzDecoder { NpzDecoder(array: array) }
+}
 extension Decoder where Self == JSONTextDecoder {
     /// JSON texts, checked, in place; ``Tensor/json(ofRow:)`` reads one.
     public static var json: JSONTextDecoder { JSONTextDecoder() }

@@ -27,6 +27,14 @@ extension FieldRequest {
         case "npy": return [NpyDecoder()]
         default: break
         }
+        if kind == "npz" { return [NpzDecoder()] }
+        if kind.hasPrefix("npz:") {
+            let arrays = kind.dropFirst(4).split(separator: ",", omittingEmptySubsequences: false)
+            guard !arrays.contains("") else {
+                throw HeadraceError(.usage, "'\(kind)' names no array; write npz:NAME or npz:NAME,NAME")
+            }
+            return arrays.map { NpzDecoder(array: String($0)) }
+        }
         if kind == "json" { return [JSONTextDecoder()] }
         if kind.hasPrefix("json:") { return [try jsonDecoder(kind.dropFirst(5))] }
         if let decoder = try featureDecoder(kind) { return [decoder] }
