@@ -9,15 +9,17 @@ struct Pack: ParsableCommand {
         abstract: "Packs files into shards, with an index and a manifest in .headrace/ beside them.",
         discussion: """
             A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a \
-            sample. IDX files, gzipped or not, give the fields npy and cls. The same sources and options \
+            sample. Shards of any format and codec that is read are packed again. IDX files, gzipped or not, \
+            give the fields npy and cls. The same sources and options \
             always make the same bytes. Ends by printing the pattern to read the shards with.
 
             Examples:
               headrace pack images/ -o 'data/train-%06d.tar.zst' --class-from-directory
+              headrace pack 'old/part-{000..146}.tar.gz' -o 'new/train-%06d.tar.zst' --shuffle 1
               headrace pack train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz -o 'mnist-%03d.tfrecord'
             """)
 
-    @Argument(help: "Directories or IDX files.") var source: [String]
+    @Argument(help: "Directories, shards or IDX files.") var source: [String]
 
     @Option(
         name: [.customShort("o"), .long],
@@ -38,6 +40,11 @@ struct Pack: ParsableCommand {
         transform: ByteCount.argument) var frameSize: ByteCount?
 
     @Flag(help: "Add the field cls: the number of the sample's top directory.") var classFromDirectory = false
+    @Flag(help: "Order all samples by key.") var sort = false
+    @Option(help: ArgumentHelp("Put all samples in a random order.", valueName: "seed")) var shuffle: UInt64?
+    @Option(
+        help: ArgumentHelp("What to do with damaged samples of a source.", valueName: "fail|skip[:N|:P%]"),
+        transform: DefectPolicy.argument) var onDefect = DefectPolicy.fail
     @Option(help: "Threads (one a core).") var workers: Int?
     @Flag(help: "Replace the shards of this pattern that are there.") var overwrite = false
     @Flag(help: "Say what would be written, and write nothing.") var dryRun = false
@@ -47,6 +54,7 @@ struct Pack: ParsableCommand {
         if shardSize != nil, shardCount != nil {
             throw ValidationError("--shard-size and --shard-count exclude each other.")
         }
+        if sort, shuffle != nil { throw ValidationError("--sort and --shuffle exclude each other.") }
     }
 
     func run() throws {
@@ -84,7 +92,17 @@ struct Pack: ParsableCommand {
         options.workers = workers
         options.classFromDirectory = classFromDirectory
         options.overwrite = overwrite
+        options.order = sort ? .sorted : shuffle.map { .shuffled(seed: $0) } ?? .asFound
+        options.onDefect = onDefect
         return options
+    }
+}
+
+extension DefectPolicy {
+    fileprivate static func argument(_ text: String) throws -> DefectPolicy {
+        do throws(HeadraceError) { return try DefectPolicy(words: text) } catch {
+            throw ValidationError(error.message)
+        }
     }
 }
 
@@ -119,9 +137,21 @@ private struct PackReport {
     private func sayLeftOut(_ summary: PackSummary) {
         for (reason, count) in summary.ignored.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             let examples = (summary.ignoredExamples[reason] ?? []).prefix(3).map(printable)
+            // Of an end marker that is not there nothing was left out.
+            let what = reason == .missingEndOfArchive ? "found" : "left out"
             StandardError.say(
-                "headrace: note: left out \(counted(count, "file")) (\(reason.rawValue)): "
+                "headrace: note: \(what) \(counted(count, Self.noun(reason))) (\(reason.rawValue)): "
                     + examples.joined(separator: ", ") + (count > examples.count ? ", ..." : ""))
+        }
+        for (old, new) in summary.renamedFields.sorted(by: { $0.key < $1.key }).prefix(shownDefects) {
+            StandardError.say(
+                "headrace: note: feature '\(printable(old))' is field '\(printable(new))': tar readers take no "
+                    + "capitals and no '/'")
+        }
+        if summary.spoolsSources {
+            StandardError.say(
+                "headrace: note: the compressed sources are unpacked to a temporary file in the output's folder, "
+                    + "because their samples come in another order")
         }
         if !summary.leftovers.isEmpty {
             StandardError.say(
@@ -129,6 +159,17 @@ private struct PackReport {
                     + "\(counted(summary.leftovers.count, "temporary file")), "
                     + "which may be removed: "
                     + summary.leftovers.prefix(3).map(printable).joined(separator: ", "))
+        }
+    }
+
+    private static func noun(_ reason: IgnoredReason) -> String {
+        switch reason {
+        case .dotfile, .noExtension, .symlinkLoop, .notRegular, .noIDX: "file"
+        case .metaMember, .directoryMember, .notRegularMember: "member"
+        case .dataAfterEnd, .missingEndOfArchive: "shard"
+        case .unsetFeature: "feature"
+        case .blankLine: "line"
+        case .defect: "damaged sample"
         }
     }
 
@@ -147,6 +188,11 @@ private struct PackReport {
             JSONMember("fields", .array(summary.fields.map { .string($0) })),
             JSONMember("classes", summary.classes.map { .array($0.map { .string($0) }) } ?? .null),
             JSONMember("ignored", .object(ignored.map { JSONMember($0.key.rawValue, .int($0.value)) })),
+            JSONMember(
+                "renamed",
+                .object(
+                    summary.renamedFields.sorted { $0.key < $1.key }
+                        .map { JSONMember($0.key, .string($0.value)) })),
             JSONMember("leftovers", .array(summary.leftovers.map { .string($0) })),
             JSONMember("manifest", result.map { .string($0.manifestPath) } ?? .null),
         ]

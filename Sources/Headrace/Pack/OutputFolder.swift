@@ -7,7 +7,7 @@ internal import HeadraceStorage
 struct OutputFolder {
     private let pattern: OutputPattern
     /// Path of the folder, "." for the current one.
-    private let path: String
+    let path: String
     private let sidecars: String
 
     init(_ pattern: OutputPattern) {

@@ -17,6 +17,8 @@ final class PackEngine: @unchecked Sendable {
     private let changed: Condition
 
     private var nextFrame = 0
+    /// The frame that may be rendered, where they are rendered in order.
+    private var turn = 0
     private var committed = 0
     private var done: [Finished?]
     private var spare: [OutputBuffer] = []
@@ -90,10 +92,10 @@ final class PackEngine: @unchecked Sendable {
                         }
                     compressor = zstd
                     zstd.input.removeAll()
-                    try renderer.render(frame, checksum: checksum, into: zstd.input)
+                    guard try render(index, renderer, checksum, into: zstd.input) else { return }
                     row = try unsafe zstd.writer.appendFrame(zstd.input.bytes, to: buffer)
                 } else {
-                    try renderer.render(frame, checksum: checksum, into: buffer)
+                    guard try render(index, renderer, checksum, into: buffer) else { return }
                 }
                 let end = frame.closesShard ? plan.shards[frame.shard].endByteCount : 0
                 deposit(
@@ -103,6 +105,28 @@ final class PackEngine: @unchecked Sendable {
                 fail(frame: index, error)
             }
         }
+    }
+
+    /// Renders a frame when its turn has come; false when it never will.
+    private func render(
+        _ index: Int, _ renderer: FrameRenderer, _ checksum: PiecewiseChecksum?, into bytes: OutputBuffer
+    ) throws(HeadraceError) -> Bool {
+        let frame = plan.frames[index]
+        guard plan.rendersInOrder else {
+            try renderer.render(frame, checksum: checksum, into: bytes)
+            return true
+        }
+        lock.lock()
+        while failure == nil, turn != index { changed.wait() }
+        let isOver = failure != nil
+        lock.unlock()
+        if isOver { return false }
+        try renderer.render(frame, checksum: checksum, into: bytes)
+        lock.lock()
+        turn = index + 1
+        changed.broadcast()
+        lock.unlock()
+        return true
     }
 
     /// The next frame with a buffer for it; nil when there is none or the run has failed.

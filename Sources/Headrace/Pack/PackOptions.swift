@@ -74,6 +74,10 @@ public struct PackOptions: Sendable {
     public var classFromDirectory = false
     /// Replaces whatever shards of this pattern exist.
     public var overwrite = false
+    /// The order of the samples.
+    public var order = PackOrder.asFound
+    /// What to do with damaged samples of a source.
+    public var onDefect = DefectPolicy.fail
 
     /// Options that pack to `output`; all others have their defaults.
     public init(output: String) {
@@ -92,6 +96,8 @@ struct PackSettings: Sendable {
     let workers: Int
     let classFromDirectory: Bool
     let overwrite: Bool
+    let order: PackOrder
+    let onDefect: DefectPolicy
 
     init(_ options: PackOptions) throws(HeadraceError) {
         pattern = try OutputPattern(options.output)
@@ -128,6 +134,8 @@ struct PackSettings: Sendable {
         }
         classFromDirectory = options.classFromDirectory
         overwrite = options.overwrite
+        order = options.order
+        onDefect = options.onDefect
     }
 
     private static func level(_ options: PackOptions, _ codec: CodecKind) throws(HeadraceError) -> Int {

@@ -41,6 +41,7 @@ public final class Packer: @unchecked Sendable {
         let summary = try summary(of: plan)
         let folder = OutputFolder(settings.pattern)
         try folder.prepare(overwrite: settings.overwrite)
+        try spoolSources(of: plan, in: folder)
         let engine = PackEngine(plan, report: report)
         lock.lock()
         self.engine = engine
@@ -74,14 +75,26 @@ public final class Packer: @unchecked Sendable {
     }
 
     private func makePlan() throws(HeadraceError) -> PackPlan {
-        var inventory = PackInventory()
+        var inventory = PackInventory(format: settings.format, onDefect: settings.onDefect) { [self] in
+            lock.withLock { isCancelled }
+        }
         for source in sources { try source.addSamples(to: &inventory) }
         try inventory.check()
         let classes = settings.classFromDirectory ? inventory.addClasses() : nil
         inventory.refuseDuplicateKeys()
         try inventory.check()
         try refuseOwnShards(inventory)
+        try inventory.arrange(settings.order)
         return try PackPlan(inventory, classes: classes, settings: settings)
+    }
+
+    /// Gives compressed sources ranges where their samples come in another order than theirs.
+    private func spoolSources(of plan: PackPlan, in folder: OutputFolder) throws(HeadraceError) {
+        guard settings.order.isAnother, !plan.inventory.compressedSources.isEmpty else { return }
+        let spool = try Spool(in: folder.path)
+        for bytes in plan.inventory.compressedSources {
+            try bytes.spool(to: spool) { lock.withLock { isCancelled } }
+        }
     }
 
     /// Earlier shards of this very pattern among the files to be packed are a slip: they would be packed into
@@ -89,9 +102,8 @@ public final class Packer: @unchecked Sendable {
     private func refuseOwnShards(_ inventory: PackInventory) throws(HeadraceError) {
         let folder = settings.pattern.directory.isEmpty ? "." : settings.pattern.directory
         guard let real = Self.realPath(folder) else { return }
-        for field in inventory.fields {
-            guard case .file(let path, _, _) = field.payload,
-                let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")),
+        for path in inventory.sourcePaths {
+            guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")),
                 settings.pattern.matches(String(path[path.utf8.index(after: slash)...])),
                 let parent = Self.realPath(String(path[..<slash])), parent.utf8.elementsEqual(real.utf8)
             else { continue }
@@ -117,6 +129,7 @@ public final class Packer: @unchecked Sendable {
             payloadByteCount: plan.payloadByteCount,
             uncompressedByteCount: plan.shards.reduce(0) { $0 + $1.byteCount },
             fields: plan.fieldNames(of: 0..<plan.inventory.samples.count), classes: plan.classes,
+            renamedFields: plan.inventory.renamedFields, spoolsSources: plan.spoolsSources,
             ignored: plan.inventory.ignored, ignoredExamples: plan.inventory.ignoredExamples,
             leftovers: try OutputFolder(settings.pattern).leftovers())
     }
