@@ -46,6 +46,7 @@ struct Pack: ParsableCommand {
         help: ArgumentHelp("What to do with damaged samples of a source.", valueName: "fail|skip[:N|:P%]"),
         transform: DefectPolicy.argument) var onDefect = DefectPolicy.fail
     @Option(help: "Threads (one a core).") var workers: Int?
+    @Flag(help: "Go on with a run of the same sources and options that was interrupted.") var resume = false
     @Flag(help: "Replace the shards of this pattern that are there.") var overwrite = false
     @Flag(help: "Say what would be written, and write nothing.") var dryRun = false
     @OptionGroup var words: OutputFlags
@@ -54,6 +55,7 @@ struct Pack: ParsableCommand {
         if shardSize != nil, shardCount != nil {
             throw ValidationError("--shard-size and --shard-count exclude each other.")
         }
+        if resume, overwrite { throw ValidationError("--resume and --overwrite exclude each other.") }
         if sort, shuffle != nil { throw ValidationError("--sort and --shuffle exclude each other.") }
     }
 
@@ -73,7 +75,8 @@ struct Pack: ParsableCommand {
         } catch {
             bar.finish()
             guard Interrupt.isRequested, error.code == .packCancelled else { throw error }
-            StandardError.say("headrace: interrupted; shards that were finished stay, there is no manifest")
+            StandardError.say(
+                "headrace: interrupted; shards that were finished stay, --resume goes on from there")
             try Interrupt.check()
             throw error
         }
@@ -92,6 +95,7 @@ struct Pack: ParsableCommand {
         options.workers = workers
         options.classFromDirectory = classFromDirectory
         options.overwrite = overwrite
+        options.resume = resume
         options.order = sort ? .sorted : shuffle.map { .shuffled(seed: $0) } ?? .asFound
         options.onDefect = onDefect
         return options
@@ -124,7 +128,9 @@ private struct PackReport {
         if let result {
             try StandardOutput.writeLine(
                 "packed \(what)\(shards), \(ByteCount(result.byteCount)) for "
-                    + "\(ByteCount(summary.payloadByteCount)) of payload")
+                    + "\(ByteCount(summary.payloadByteCount)) of payload"
+                    + (result.keptShardCount > 0
+                        ? "; \(counted(result.keptShardCount, "shard")) had been finished before" : ""))
         } else {
             try StandardOutput.writeLine(
                 "\(what)\(shards) of \(ByteCount(summary.uncompressedByteCount)) before compression; "
@@ -181,6 +187,7 @@ private struct PackReport {
             JSONMember("format", .string(summary.format.rawValue)),
             JSONMember("codec", .string(summary.codec.rawValue)),
             JSONMember("shards", .int(summary.shardCount)), JSONMember("samples", .int(summary.sampleCount)),
+            JSONMember("kept_shards", result.map { .int($0.keptShardCount) } ?? .null),
             JSONMember("bytes", result.map { .int($0.byteCount) } ?? .null),
             JSONMember("uncompressed_bytes", .int(summary.uncompressedByteCount)),
             JSONMember("payload_bytes", .int(summary.payloadByteCount)),

@@ -11,6 +11,9 @@ internal import Synchronization
 // Sendable: `lock` guards all that changes; `output` belongs to whoever has set `isCommitting`.
 final class PackEngine: @unchecked Sendable {
     private let plan: PackPlan
+    /// The frames of shards that are not there yet.
+    private let frames: [PackPlan.Frame]
+    private let journal: PackJournal
     private let window: Int
     private let report: (@Sendable (PackProgress) -> Void)?
     private let lock = Lock()
@@ -41,13 +44,29 @@ final class PackEngine: @unchecked Sendable {
         let uncompressedByteCount: Int
     }
 
-    init(_ plan: PackPlan, report: (@Sendable (PackProgress) -> Void)?) {
+    /// - Parameter kept: shards that an earlier run finished, by number; nil for those to be written.
+    init(
+        _ plan: PackPlan, keeping kept: [Manifest.Shard?], journal: PackJournal,
+        report: (@Sendable (PackProgress) -> Void)?
+    ) {
         self.plan = plan
+        self.journal = journal
+        frames = plan.shards.indices.filter { kept[$0] == nil }.flatMap {
+            plan.frames[plan.shards[$0].frames]
+        }
         self.report = report
         changed = Condition(lock)
         window = plan.settings.workers * 2 + 2
         done = Array(repeating: nil, count: window)
-        finishedShards = Array(repeating: nil, count: plan.shards.count)
+        finishedShards = kept
+        for (number, shard) in kept.enumerated() {
+            guard let shard else { continue }
+            finishedCount += 1
+            progress.shardCount += 1
+            progress.sampleCount += shard.sampleCount
+            progress.byteCount += plan.shards[number].byteCount
+            progress.writtenByteCount += shard.byteCount
+        }
         progress.totalSampleCount = plan.inventory.samples.count
         progress.totalByteCount = plan.shards.reduce(0) { $0 + $1.byteCount }
         progress.totalShardCount = plan.shards.count
@@ -58,7 +77,7 @@ final class PackEngine: @unchecked Sendable {
         var threads: [Thread] = []
         do throws(HeadraceError) {
             threads.append(try Thread(name: "pack-finish") { self.finishShards() })
-            for number in 0..<min(plan.settings.workers, plan.frames.count) {
+            for number in 0..<min(plan.settings.workers, frames.count) {
                 threads.append(try Thread(name: "pack-\(number)") { self.work() })
             }
         } catch {
@@ -83,7 +102,7 @@ final class PackEngine: @unchecked Sendable {
         var compressor: (writer: ZstdFrameWriter, input: OutputBuffer)?
         while let (index, checksum, buffer) = takeFrame() {
             do throws(HeadraceError) {
-                let frame = plan.frames[index]
+                let frame = frames[index]
                 var row: SeekTableRow?
                 if plan.settings.codec == .zstd {
                     let zstd =
@@ -111,7 +130,7 @@ final class PackEngine: @unchecked Sendable {
     private func render(
         _ index: Int, _ renderer: FrameRenderer, _ checksum: PiecewiseChecksum?, into bytes: OutputBuffer
     ) throws(HeadraceError) -> Bool {
-        let frame = plan.frames[index]
+        let frame = frames[index]
         guard plan.rendersInOrder else {
             try renderer.render(frame, checksum: checksum, into: bytes)
             return true
@@ -133,16 +152,16 @@ final class PackEngine: @unchecked Sendable {
     private func takeFrame() -> (Int, PiecewiseChecksum?, OutputBuffer)? {
         lock.lock()
         defer { lock.unlock() }
-        while failure == nil, nextFrame < plan.frames.count, nextFrame - committed >= window {
+        while failure == nil, nextFrame < frames.count, nextFrame - committed >= window {
             changed.wait()
         }
         if isCancelled.load(ordering: .acquiring) { noteFailure(nextFrame, .packCancelled) }
-        guard failure == nil, nextFrame < plan.frames.count else { return nil }
+        guard failure == nil, nextFrame < frames.count else { return nil }
         let index = nextFrame
         nextFrame += 1
         let buffer = spare.popLast() ?? OutputBuffer()
         buffer.removeAll()
-        let frame = plan.frames[index]
+        let frame = frames[index]
         guard frame.pieceCount > 1, plan.settings.format == .tfrecord else { return (index, nil, buffer) }
         let sample = frame.samples.lowerBound
         let checksum = checksums[sample] ?? PiecewiseChecksum(pieceCount: frame.pieceCount)
@@ -153,7 +172,7 @@ final class PackEngine: @unchecked Sendable {
     /// Hands a frame in, and writes what is due unless another worker is at it.
     private func deposit(_ index: Int, _ finished: Finished) {
         lock.lock()
-        let frame = plan.frames[index]
+        let frame = frames[index]
         if frame.pieceCount > 1, frame.piece == frame.pieceCount - 1 {
             checksums[frame.samples.lowerBound] = nil
         }
@@ -179,7 +198,7 @@ final class PackEngine: @unchecked Sendable {
     }
 
     private func write(_ due: Finished, _ index: Int) throws(HeadraceError) {
-        let frame = plan.frames[index]
+        let frame = frames[index]
         let shard = if let output { output } else { try ShardOutput(frame.shard, plan) }
         output = shard
         let before = shard.byteCount
@@ -212,7 +231,12 @@ final class PackEngine: @unchecked Sendable {
             lock.unlock()
             let result: Result<Manifest.Shard, HeadraceError>
             do throws(HeadraceError) {
-                result = .success(try shard.finish())
+                let (entry, indexSHA256) = try shard.finish()
+                try journal.append(
+                    .init(
+                        number: shard.number, byteCount: entry.byteCount, sha256: entry.sha256,
+                        indexSHA256: indexSHA256))
+                result = .success(entry)
             } catch {
                 result = .failure(error)
             }
@@ -225,7 +249,7 @@ final class PackEngine: @unchecked Sendable {
                 progress.shardCount += 1
                 report?(progress)
             case .failure(let error):
-                noteFailure(plan.shards[shard.number].frames.upperBound - 1, error)
+                noteFailure(frames.lastIndex { $0.shard == shard.number } ?? 0, error)
             }
             changed.broadcast()
         }

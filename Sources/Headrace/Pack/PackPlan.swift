@@ -39,6 +39,9 @@ struct PackPlan: Sendable {
     /// Bytes of all payloads.
     private(set) var payloadByteCount = 0
 
+    /// Raised whenever the same samples and options make other bytes than before.
+    static let version = 1
+
     /// A last piece shorter than this joins the one before it: a frame of its own would cost more than it holds,
     /// and a record's checksum must not be cut in two.
     static let smallestPiece = 4096

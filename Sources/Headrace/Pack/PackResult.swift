@@ -70,6 +70,8 @@ public struct PackResult: Sendable, Equatable {
     public var summary: PackSummary
     /// The shards, in order.
     public var shards: [PackedShard]
+    /// How many of them an interrupted run had finished.
+    public var keptShardCount: Int
     /// Path of the manifest.
     public var manifestPath: String
 

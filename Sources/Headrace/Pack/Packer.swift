@@ -13,7 +13,7 @@ internal import HeadraceFormats
 ///
 /// Everything is listed and checked before the first byte is written: bad names, duplicates and existing outputs
 /// leave nothing behind. A shard appears under its name only when it is whole and on disk, the manifest only when
-/// all shards are. The same sources and options make the same bytes, with any number of workers.
+/// all shards are. A run that was interrupted can be resumed. The same sources and options make the same bytes, with any number of workers.
 public final class Packer: @unchecked Sendable {
     // Sendable: `lock` guards the engine; the rest never changes.
     private let sources: [any PackSource]
@@ -40,29 +40,77 @@ public final class Packer: @unchecked Sendable {
         let plan = try makePlan()
         let summary = try summary(of: plan)
         let folder = OutputFolder(settings.pattern)
-        try folder.prepare(overwrite: settings.overwrite)
-        try spoolSources(of: plan, in: folder)
-        let engine = PackEngine(plan, report: report)
-        lock.lock()
-        self.engine = engine
-        if isCancelled { engine.cancel() }
-        lock.unlock()
-        let shards = try engine.run()
+        try folder.makeDirectories()
+        let journal = try PackJournal(folder.journalPath)
+        defer {
+            journal.release()
+            lock.withLock { engine = nil }
+        }
+        let kept: [Manifest.Shard?]
+        do throws(HeadraceError) {
+            kept = try begin(plan, folder, journal)
+        } catch {
+            if journal.isEmpty { journal.remove() }
+            throw error
+        }
+        let shards: [Manifest.Shard]
+        do throws(HeadraceError) {
+            try spoolSources(of: plan, in: folder)
+            shards = try write(plan, keeping: kept, journal, report)
+        } catch {
+            journal.removeUnlessUseful()
+            throw error
+        }
         let set = Manifest.ShardSet(
             pattern: settings.pattern.nameInManifest, format: settings.format, codec: settings.codec,
             level: settings.codec == .zstd ? settings.level : nil,
             frameByteCount: settings.codec == .zstd ? settings.frameByteCount : nil, fields: summary.fields,
-            classes: plan.classes,
-            libraries: settings.codec == .zstd ? ["zstd": ZstdFrameWriter.libraryVersion] : [:],
-            shards: shards)
+            classes: plan.classes, libraries: settings.libraries, shards: shards)
         try folder.publish(set)
+        journal.remove()
         return PackResult(
             summary: summary,
             shards: shards.map {
                 PackedShard(
                     name: $0.name, sampleCount: $0.sampleCount, byteCount: $0.byteCount,
                     uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256)
-            }, manifestPath: folder.manifestPath)
+            }, keptShardCount: kept.count { $0 != nil }, manifestPath: folder.manifestPath)
+    }
+
+    /// Makes the folder ready, and says which shards of an interrupted run can stay.
+    private func begin(
+        _ plan: PackPlan, _ folder: OutputFolder, _ journal: PackJournal
+    ) throws(HeadraceError) -> [Manifest.Shard?] {
+        let facts = PackJournal.Facts(plan)
+        guard settings.resume, !journal.isEmpty else {
+            try folder.prepare(overwrite: settings.overwrite, isInterrupted: !journal.isEmpty)
+            try journal.begin(facts)
+            return Array(repeating: nil, count: plan.shards.count)
+        }
+        let earlier = try journal.contents()
+        if let difference = earlier.facts.difference(from: facts) {
+            throw HeadraceError(
+                .exists,
+                "the interrupted run cannot be resumed: \(difference); use the same sources and options, or start "
+                    + "over with --overwrite", at: .init(shard: journal.path))
+        }
+        let kept = try folder.keep(earlier.entries, of: plan, processes: earlier.processes) {
+            self.lock.withLock { self.isCancelled }
+        }
+        try journal.goOn(keeping: kept.count { $0 != nil })
+        return kept
+    }
+
+    private func write(
+        _ plan: PackPlan, keeping kept: [Manifest.Shard?], _ journal: PackJournal,
+        _ report: (@Sendable (PackProgress) -> Void)?
+    ) throws(HeadraceError) -> [Manifest.Shard] {
+        let engine = PackEngine(plan, keeping: kept, journal: journal, report: report)
+        lock.lock()
+        self.engine = engine
+        if isCancelled { engine.cancel() }
+        lock.unlock()
+        return try engine.run()
     }
 
     /// Makes ``run(report:)`` end soon with the error `cancelled`. Shards that are finished stay, unfinished ones are
