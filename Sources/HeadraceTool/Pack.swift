@@ -10,16 +10,20 @@ struct Pack: ParsableCommand {
         discussion: """
             A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a \
             sample. Shards of any format and codec that is read are packed again. IDX files, gzipped or not, \
-            give the fields npy and cls. The same sources and options \
+            give the fields npy and cls. JSON lines (.jsonl, .ndjson) give the field json, the rows of a \
+            table (.csv, .tsv) a field for each column, text (.txt) the field txt; all may be compressed. The \
+            same sources and options \
             always make the same bytes. Ends by printing the pattern to read the shards with.
 
             Examples:
               headrace pack images/ -o 'data/train-%06d.tar.zst' --class-from-directory
               headrace pack 'old/part-{000..146}.tar.gz' -o 'new/train-%06d.tar.zst' --shuffle 1
+              headrace pack captions.csv -o 'captions-%03d.tar.zst' --key-field id
+              headrace pack corpus.txt.gz -o 'corpus-%05d.tfrecord.zst' --text chunk:64KiB
               headrace pack train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz -o 'mnist-%03d.tfrecord'
             """)
 
-    @Argument(help: "Directories, shards or IDX files.") var source: [String]
+    @Argument(help: "Directories or files; globs and brace patterns of them.") var source: [String]
 
     @Option(
         name: [.customShort("o"), .long],
@@ -40,6 +44,13 @@ struct Pack: ParsableCommand {
         transform: ByteCount.argument) var frameSize: ByteCount?
 
     @Flag(help: "Add the field cls: the number of the sample's top directory.") var classFromDirectory = false
+    @Option(
+        help: ArgumentHelp(
+            "How text is cut into samples; makes text of any file that is nothing else.",
+            valueName: "line|chunk:SIZE"),
+        transform: TextSplit.argument) var text: TextSplit?
+    @Option(help: ArgumentHelp("JSON member or table column that is the key.", valueName: "name"))
+    var keyField: String?
     @Flag(help: "Order all samples by key.") var sort = false
     @Option(help: ArgumentHelp("Put all samples in a random order.", valueName: "seed")) var shuffle: UInt64?
     @Option(
@@ -60,7 +71,11 @@ struct Pack: ParsableCommand {
     }
 
     func run() throws {
-        let packer = try Packer(try packSources(at: LongWordLists.unfolded(source)), options: options)
+        var sourceOptions = PackSourceOptions()
+        sourceOptions.text = text
+        sourceOptions.keyField = keyField
+        let sources = try packSources(at: LongWordLists.unfolded(source), options: sourceOptions)
+        let packer = try Packer(sources, options: options)
         if dryRun { return try PackReport(words).write(try packer.plan(), result: nil) }
         let bar = Progress("pack", isQuiet: words.quiet)
         Interrupt.onRequest { packer.cancel() }
@@ -110,6 +125,16 @@ extension DefectPolicy {
     }
 }
 
+extension TextSplit {
+    fileprivate static func argument(_ text: String) throws -> TextSplit {
+        if text == "line" { return .line }
+        guard text.hasPrefix("chunk:") else {
+            throw ValidationError("'\(text)' is no way to cut text; write line or chunk:SIZE (chunk:64KiB)")
+        }
+        return .chunk(byteCount: try ByteCount.argument(String(text.dropFirst(6))).bytes)
+    }
+}
+
 extension PackFormat: ExpressibleByArgument {}
 extension PackCodec: ExpressibleByArgument {}
 
@@ -151,8 +176,8 @@ private struct PackReport {
         }
         for (old, new) in summary.renamedFields.sorted(by: { $0.key < $1.key }).prefix(shownDefects) {
             StandardError.say(
-                "headrace: note: feature '\(printable(old))' is field '\(printable(new))': tar readers take no "
-                    + "capitals and no '/'")
+                "headrace: note: '\(printable(old))' is the field '\(printable(new))': readers take no capitals "
+                    + "and no '/'")
         }
         if summary.spoolsSources {
             StandardError.say(

@@ -56,7 +56,7 @@ struct ExampleMembers {
                     .unsupported, "the feature's list is spread over several messages; write it as one",
                     at: .init(field: name))
             }
-            let base = Self.memberName(name)
+            let base = fieldName(name)
             if !base.utf8.elementsEqual(name.utf8) { inventory.noteRenamed(name, to: base) }
             let start = offset + feature.list.lowerBound
             switch feature.kind {
@@ -91,12 +91,6 @@ struct ExampleMembers {
     private func isKey(_ feature: ExampleParser.Feature, _ record: UnsafeRawBufferPointer) -> Bool {
         unsafe feature.kind == .bytes && feature.count == 1 && !feature.isMerged
             && record[feature.name].elementsEqual(ExampleWriter.keyName.utf8)
-    }
-
-    private static func memberName(_ name: String) -> String {
-        let bytes = WebDatasetName.lowercased(Array(name.utf8))
-        return String(
-            decoding: bytes.map { $0 == UInt8(ascii: "/") ? UInt8(ascii: ".") : $0 }, as: UTF8.self)
     }
 }
 

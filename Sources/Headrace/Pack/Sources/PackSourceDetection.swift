@@ -7,12 +7,27 @@ internal import HeadraceStorage
 /// and opening every file of a large image folder would take minutes.
 private let largestIDXDirectory = 64
 
+/// What sources cannot tell by themselves.
+public struct PackSourceOptions: Sendable {
+    /// How text is cut into samples. Nil: `.txt` files by line, and files of unknown names are refused; otherwise
+    /// every file that is nothing else is text.
+    public var text: TextSplit?
+    /// The member of JSON objects, or the column of tables, that is the sample's key.
+    public var keyField: String?
+
+    /// The defaults.
+    public init() {}
+}
+
 /// The sources that `words` name: paths, globs and brace patterns of files and directories.
 ///
-/// Files are told by their content: IDX files, which are paired among each other, and shards. A directory that
-/// holds IDX files, or nothing but shards, stands for these; any other is a ``DirectorySource``. Sources come in the
-/// order of the words.
-public func packSources(at words: [String]) throws(HeadraceError) -> [any PackSource] {
+/// Files are told by their content (IDX files, which are paired among each other, and shards), then by their name
+/// (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also with `.gz` or `.zst`). A directory that holds IDX files,
+/// or nothing but shards, stands for these; any other is a ``DirectorySource``. Sources come in the order of the
+/// words.
+public func packSources(
+    at words: [String], options: PackSourceOptions = PackSourceOptions()
+) throws(HeadraceError) -> [any PackSource] {
     var sources: [any PackSource] = []
     // Files of one kind that follow each other belong together, wherever the first of them stands.
     var idx: (place: Int, paths: [String])?
@@ -33,18 +48,49 @@ public func packSources(at words: [String]) throws(HeadraceError) -> [any PackSo
                 sources.append(IDXSource([]))
             }
             idx?.paths.append(path)
-        case .file:
-            try requireShard(path)
-            // One source for neighbours: their manifest is read once.
-            if let last = sources.last as? ShardSource {
-                sources[sources.count - 1] = ShardSource(last.paths + [path])
-            } else {
-                sources.append(ShardSource([path]))
-            }
+        case .file: try append(path, options, to: &sources)
         }
     }
     if let idx { sources[idx.place] = IDXSource(idx.paths) }
+    if options.keyField != nil, !sources.contains(where: { $0 is JSONLinesSource || $0 is TableSource }) {
+        throw HeadraceError(.usage, "a key field says something of JSON lines and tables, and there are none")
+    }
+    if options.text != nil, !sources.contains(where: { $0 is TextSource }) {
+        throw HeadraceError(.usage, "how to cut text says something of text files, and there are none")
+    }
     return sources
+}
+
+/// Adds one file; neighbours of one kind become one source.
+private func append(
+    _ path: String, _ options: PackSourceOptions, to sources: inout [any PackSource]
+) throws(HeadraceError) {
+    let refusal = try shardRefusal(path)
+    guard let refusal else {
+        let before = (sources.last as? ShardSource)?.paths
+        if before != nil { sources.removeLast() }
+        return sources.append(ShardSource((before ?? []) + [path]))
+    }
+    switch nameEnding(path) {
+    case "jsonl", "ndjson": sources.append(JSONLinesSource([path], keyField: options.keyField))
+    case "csv": sources.append(TableSource([path], keyField: options.keyField))
+    case "tsv": sources.append(TableSource([path], delimiter: .tab, keyField: options.keyField))
+    case "txt": sources.append(TextSource([path], split: options.text ?? .line))
+    default:
+        if let split = options.text { return sources.append(TextSource([path], split: split)) }
+        throw HeadraceError(
+            .unknownFormat,
+            "this file is of no kind that can be packed: directories, shards, IDX files, .jsonl, .ndjson, .csv, "
+                + ".tsv and .txt can, and with --text any other file as text",
+            at: .init(shard: path), cause: refusal)
+    }
+}
+
+/// The last part of a file's name, in lower case, before what it is compressed with.
+private func nameEnding(_ path: String) -> String {
+    var parts = baseName(path).lowercased().split(separator: ".").dropFirst()
+    if let last = parts.last, ["gz", "zst", "zstd", "lz4"].contains(last) { parts.removeLast() }
+    return parts.last.map(String.init) ?? ""
 }
 
 private func directorySource(_ path: String) throws(HeadraceError) -> any PackSource {
@@ -60,8 +106,8 @@ private func directorySource(_ path: String) throws(HeadraceError) -> any PackSo
     return ShardSource(found.map(\.path))
 }
 
-/// Throws unless the file is a shard, or claims to be one.
-private func requireShard(_ path: String) throws(HeadraceError) {
+/// Why the file is no shard; nil when it is one, or claims to be.
+private func shardRefusal(_ path: String) throws(HeadraceError) -> String? {
     let head = try SourceFile(path).head(ShardSniffer.headBytes)
     let result: Result<Void, HeadraceError> = unsafe head.withUnsafeBytes { head in
         do throws(HeadraceError) {
@@ -73,11 +119,9 @@ private func requireShard(_ path: String) throws(HeadraceError) {
     }
     do throws(HeadraceError) {
         try result.get()
+        return nil
     } catch  where error.code == .unknownFormat {
-        throw HeadraceError(
-            .unknownFormat,
-            "this file is of no kind that can be packed: directories, shards and IDX files can",
-            at: .init(shard: path), cause: error.message)
+        return error.message
     }
 }
 
