@@ -1,12 +1,18 @@
 /// A JSON value. Objects keep the order of their members, because reports are read by people too.
-package enum JSONValue: Sendable, Equatable {
+public enum JSONValue: Sendable, Equatable {
+    /// `null`
     case null
+    /// `true` or `false`
     case bool(Bool)
     /// A number written without point or exponent.
     case int(Int)
+    /// Any other number.
     case double(Double)
+    /// A string.
     case string(String)
+    /// An array.
     case array([JSONValue])
+    /// An object, its members in the order of the text.
     case object([JSONMember])
 
     /// Text from bytes that may be no UTF-8, such as keys of a data set: each invalid sequence becomes
@@ -17,20 +23,25 @@ package enum JSONValue: Sendable, Equatable {
     }
 
     /// The member of that name; nil when there is none or this is no object.
-    package subscript(name: String) -> JSONValue? {
+    public subscript(name: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         // Byte by byte: `==` on strings would take two spellings of one accented letter for the same name.
         return members.first { $0.name.utf8.elementsEqual(name.utf8) }?.value
     }
 
-    package var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
-    package var intValue: Int? { if case .int(let value) = self { value } else { nil } }
-    package var stringValue: String? { if case .string(let value) = self { value } else { nil } }
-    package var arrayValue: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
-    package var objectValue: [JSONMember]? { if case .object(let members) = self { members } else { nil } }
+    /// The value of `true` or `false`.
+    public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
+    /// A number written without point or exponent.
+    public var intValue: Int? { if case .int(let value) = self { value } else { nil } }
+    /// The text of a string.
+    public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
+    /// The values of an array.
+    public var arrayValue: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
+    /// The members of an object.
+    public var objectValue: [JSONMember]? { if case .object(let members) = self { members } else { nil } }
 
     /// A number of either kind.
-    package var doubleValue: Double? {
+    public var doubleValue: Double? {
         switch self {
         case .double(let value): value
         case .int(let value): Double(value)
@@ -40,11 +51,14 @@ package enum JSONValue: Sendable, Equatable {
 }
 
 /// One member of a JSON object.
-package struct JSONMember: Sendable, Equatable {
-    package var name: String
-    package var value: JSONValue
+public struct JSONMember: Sendable, Equatable {
+    /// Its name.
+    public var name: String
+    /// Its value.
+    public var value: JSONValue
 
-    package init(_ name: String, _ value: JSONValue) {
+    /// A member.
+    public init(_ name: String, _ value: JSONValue) {
         self.name = name
         self.value = value
     }
@@ -54,16 +68,23 @@ extension JSONValue: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, 
     ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByBooleanLiteral,
     ExpressibleByNilLiteral
 {
-    package init(dictionaryLiteral members: (String, JSONValue)...) {
+    /// An object.
+    public init(dictionaryLiteral members: (String, JSONValue)...) {
         self = .object(members.map { JSONMember($0.0, $0.1) })
     }
 
-    package init(arrayLiteral values: JSONValue...) { self = .array(values) }
-    package init(stringLiteral value: String) { self = .string(value) }
-    package init(integerLiteral value: Int) { self = .int(value) }
-    package init(floatLiteral value: Double) { self = .double(value) }
-    package init(booleanLiteral value: Bool) { self = .bool(value) }
-    package init(nilLiteral: ()) { self = .null }
+    /// An array.
+    public init(arrayLiteral values: JSONValue...) { self = .array(values) }
+    /// A string.
+    public init(stringLiteral value: String) { self = .string(value) }
+    /// A number without point or exponent.
+    public init(integerLiteral value: Int) { self = .int(value) }
+    /// A number.
+    public init(floatLiteral value: Double) { self = .double(value) }
+    /// `true` or `false`.
+    public init(booleanLiteral value: Bool) { self = .bool(value) }
+    /// `null`.
+    public init(nilLiteral: ()) { self = .null }
 }
 
 /// Caps on JSON that is read, each with its default.

@@ -35,12 +35,24 @@ package struct FieldRecord: Sendable {
     package var length: Int
     /// Number of the field's name in the loader's ``FieldNames``.
     package var name: Int32
+    package var encoding: FieldEncoding
 
-    package init(offset: Int, length: Int, name: Int32) {
+    package init(offset: Int, length: Int, name: Int32, encoding: FieldEncoding = .plain) {
         self.offset = offset
         self.length = length
         self.name = name
+        self.encoding = encoding
     }
+}
+
+/// How the bytes of a field stand for its value.
+public enum FieldEncoding: UInt8, Hashable, Sendable {
+    /// The bytes are the value.
+    case plain
+    /// A serialized `Feature` of a tf.Example: numbers, or other than one bytes value.
+    case feature
+    /// A serialized `FeatureList` of a tf.SequenceExample.
+    case featureList
 }
 
 /// What a scanner found in one slab. Reused from slab to slab, so that a warm loader allocates nothing.

@@ -11,8 +11,48 @@ public protocol Decoder: Sendable {
     func column(for payload: UnsafeRawBufferPointer) throws(HeadraceError) -> ColumnLayout
 
     /// Decodes `run`, one row a payload. A row that cannot be decoded is marked by ``DecodeRun/fail(_:_:)`` and
-    /// left as it is; the others must be filled.
+    /// left as it is; the others must be filled. An absent payload's row is zero already.
     func decode(_ run: inout DecodeRun)
+
+    /// Whether it reads the features of tf.Examples that are not one bytes value (``FieldEncoding``). Such a field
+    /// is a defect for any other decoder.
+    var readsFeatures: Bool { get }
+
+    /// Whether it has a value for samples that lack the field: then their lack is no defect.
+    var fillsAbsentRows: Bool { get }
+
+    /// What it takes out of the field, when that is not all of it: the column is then `FIELD/PART`, so that
+    /// several parts of one field can be asked for.
+    var part: String? { get }
+}
+
+extension Decoder {
+    /// Plain bytes only.
+    public var readsFeatures: Bool { false }
+    /// No value for an absent field.
+    public var fillsAbsentRows: Bool { false }
+    /// The whole field.
+    public var part: String? { nil }
+}
+
+/// A decoder of numbers whose rows differ in length: they stay where they were read, in the field's encoding, and
+/// become elements when somebody asks for them.
+public protocol ListDecoder: Decoder {
+    /// Elements of a payload that ``Decoder/decode(_:)`` has let pass.
+    func elementCount(of payload: UnsafeRawBufferPointer, _ encoding: FieldEncoding) -> Int
+
+    /// Writes the elements of such a payload in this machine's byte order.
+    func copyElements(
+        of payload: UnsafeRawBufferPointer, _ encoding: FieldEncoding,
+        to elements: UnsafeMutableRawPointer)
+}
+
+/// A decoder whose rows have any number of byte strings, which stay where they were read.
+public protocol StringsDecoder: Decoder {
+    /// Calls `body` with each byte string of a payload that ``Decoder/decode(_:)`` has let pass, in order.
+    func forEachString(
+        of payload: UnsafeRawBufferPointer, _ encoding: FieldEncoding,
+        _ body: (UnsafeRawBufferPointer) -> Void)
 }
 
 /// How a field's rows lie in memory.
@@ -36,12 +76,22 @@ public enum SpanKind: Hashable, Sendable {
     case bytes
     /// Valid UTF-8.
     case text
+    /// One JSON text (RFC 8259).
+    case json
+    /// Any number of elements, of which those of `shape` belong together (empty: each is one): a row is a tensor
+    /// whose first extent differs from row to row. The decoder is a ``ListDecoder``.
+    case list(ElementType, shape: [Int])
+    /// Any number of byte strings. The decoder is a ``StringsDecoder``.
+    case strings
 }
 
 /// Consecutive samples of one batch: their payloads, and where their rows go.
 @safe public struct DecodeRun {
-    /// The payloads, in the order of their rows.
+    /// The payloads, in the order of their rows. One without an address is absent: an optional field that the
+    /// sample lacks.
     public let payloads: UnsafeBufferPointer<UnsafeRawBufferPointer>
+    /// How each payload stands for its value; nil where all are plain.
+    public let encodings: UnsafeBufferPointer<FieldEncoding>?
     /// The first row's place; row `i` is at `rows + i * rowBytes`. Uninitialised where the column has spans.
     public let rows: UnsafeMutableRawPointer?
     /// The column as ``Decoder/column(for:)`` gave it.
@@ -54,12 +104,23 @@ public enum SpanKind: Hashable, Sendable {
     /// A run over `payloads` into `rows`.
     public init(
         payloads: UnsafeBufferPointer<UnsafeRawBufferPointer>, rows: UnsafeMutableRawPointer?,
-        layout: ColumnLayout, seeds: UnsafeBufferPointer<UInt64>? = nil
+        layout: ColumnLayout, seeds: UnsafeBufferPointer<UInt64>? = nil,
+        encodings: UnsafeBufferPointer<FieldEncoding>? = nil
     ) {
         unsafe self.payloads = payloads
         unsafe self.rows = rows
         self.layout = layout
         unsafe self.seeds = seeds
+        unsafe self.encodings = encodings
+    }
+
+    /// Whether the sample of that row lacks the (optional) field.
+    public func isAbsent(_ row: Int) -> Bool { unsafe payloads[row].baseAddress == nil }
+
+    /// How the payload of that row stands for its value.
+    public func encoding(_ row: Int) -> FieldEncoding {
+        guard let encodings = unsafe encodings else { return .plain }
+        return unsafe encodings[row]
     }
 
     /// Marks a row as undeliverable.

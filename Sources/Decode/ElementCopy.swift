@@ -1,14 +1,18 @@
 internal import HeadraceCore
 
 /// Copies the elements of an array into C order and the machine's byte order.
-enum ElementCopy {
+package enum ElementCopy {
+    /// Whether the elements have to change places, so that they cannot be read where they are to lie.
+    package static func isTransposed(_ header: NpyHeader) -> Bool {
+        header.isFortranOrder && header.shape.count(where: { $0 > 1 }) > 1
+    }
+
     /// `source` holds exactly the elements that `header` describes; `destination` has room for as many.
-    static func copy(
+    package static func copy(
         _ source: UnsafeRawBufferPointer, _ header: NpyHeader, to destination: UnsafeMutableRawPointer
     ) {
         guard source.count > 0, let start = source.baseAddress else { return }
-        let isTransposed = header.isFortranOrder && header.shape.count(where: { $0 > 1 }) > 1
-        if isTransposed {
+        if isTransposed(header) {
             switch header.elementType.byteCount {
             case 1: unsafe transpose(start, header.shape, UInt8.self, to: destination)
             case 2: unsafe transpose(start, header.shape, UInt16.self, to: destination)
@@ -19,7 +23,12 @@ enum ElementCopy {
         } else {
             unsafe destination.copyMemory(from: start, byteCount: source.count)
         }
-        if header.isByteSwapped { unsafe swap(destination, source.count, header.elementType) }
+        unsafe finish(destination, source.count, header)
+    }
+
+    /// Brings elements that lie in their places into the machine's byte order.
+    package static func finish(_ elements: UnsafeMutableRawPointer, _ byteCount: Int, _ header: NpyHeader) {
+        if header.isByteSwapped { unsafe swap(elements, byteCount, header.elementType) }
     }
 
     /// Walks the destination in its order and gathers from the source, where index `i` advances by the
@@ -28,34 +37,38 @@ enum ElementCopy {
         _ source: UnsafeRawPointer, _ shape: [Int], _: Element.Type, to destination: UnsafeMutableRawPointer
     ) {
         let size = MemoryLayout<Element>.stride
-        var strides: [Int] = []
-        var product = size
-        for extent in shape {
-            strides.append(product)
-            product *= extent
-        }
-        let last = shape.count - 1
-        let total = product
-        var index = [Int](repeating: 0, count: shape.count)
-        var from = 0
-        var to = 0
-        while to < total {
-            var at = from
-            for _ in 0..<shape[last] {
-                let element = unsafe source.loadUnaligned(fromByteOffset: at, as: Element.self)
-                unsafe destination.storeBytes(of: element, toByteOffset: to, as: Element.self)
-                at += strides[last]
-                to += size
+        let dimensions = shape.count
+        // On the stack: this is done for every row.
+        unsafe withUnsafeTemporaryAllocation(of: Int.self, capacity: 2 * dimensions) { scratch in
+            let strides = unsafe UnsafeMutableBufferPointer(rebasing: scratch[..<dimensions])
+            let index = unsafe UnsafeMutableBufferPointer(rebasing: scratch[dimensions...])
+            var total = size
+            for place in shape.indices {
+                unsafe strides[place] = total
+                unsafe index[place] = 0
+                total *= shape[place]
             }
-            // The next index, like an odometer: the wheel before the last turns fastest.
-            var wheel = last - 1
-            while wheel >= 0 {
-                index[wheel] += 1
-                from += strides[wheel]
-                if index[wheel] < shape[wheel] { break }
-                from -= index[wheel] * strides[wheel]
-                index[wheel] = 0
-                wheel -= 1
+            let last = dimensions - 1
+            var from = 0
+            var to = 0
+            while to < total {
+                var at = from
+                for _ in 0..<shape[last] {
+                    let element = unsafe source.loadUnaligned(fromByteOffset: at, as: Element.self)
+                    unsafe destination.storeBytes(of: element, toByteOffset: to, as: Element.self)
+                    at += unsafe strides[last]
+                    to += size
+                }
+                // The next index, like an odometer: the wheel before the last turns fastest.
+                var wheel = last - 1
+                while wheel >= 0 {
+                    unsafe index[wheel] += 1
+                    from += unsafe strides[wheel]
+                    if unsafe index[wheel] < shape[wheel] { break }
+                    from -= unsafe index[wheel] * strides[wheel]
+                    unsafe index[wheel] = 0
+                    wheel -= 1
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ public struct IntegerDecoder: Decoder {
     /// Fills one `int64` a payload.
     public func decode(_ run: inout DecodeRun) {
         guard let rows = unsafe run.rows else { return }
-        for row in unsafe run.payloads.indices {
+        for row in unsafe run.payloads.indices where !run.isAbsent(row) {
             do throws(HeadraceError) {
                 let value = try unsafe Self.value(of: run.payloads[row])
                 unsafe rows.storeBytes(of: value, toByteOffset: row * 8, as: Int64.self)

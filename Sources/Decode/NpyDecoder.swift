@@ -13,7 +13,7 @@ public struct NpyDecoder: Decoder {
     /// Element type and shape of the array in `payload`.
     public func column(for payload: UnsafeRawBufferPointer) throws(HeadraceError) -> ColumnLayout {
         let header = try unsafe NpyHeader.parse(payload)
-        try Self.checkLength(payload.count, header)
+        try header.checkLength(payload.count)
         return .fixed(header.elementType, shape: header.shape)
     }
 
@@ -21,23 +21,11 @@ public struct NpyDecoder: Decoder {
     public func decode(_ run: inout DecodeRun) {
         guard let rows = unsafe run.rows, case .fixed(let type, let shape) = run.layout else { return }
         let rowBytes = run.layout.rowBytes
-        // One writer wrote all headers, so nearly always a row has the header of the one before, byte for
-        // byte, and parsing (which allocates) is needed once a run.
-        var known: (header: NpyHeader, bytes: UnsafeRawBufferPointer)?
-        for row in unsafe run.payloads.indices {
+        var headers = NpyHeaderCache(type, shape)
+        for row in unsafe run.payloads.indices where !run.isAbsent(row) {
             let payload = unsafe run.payloads[row]
             do throws(HeadraceError) {
-                let header: NpyHeader
-                if let before = unsafe known, unsafe Self.begins(payload, with: before.bytes) {
-                    header = unsafe before.header
-                } else {
-                    header = try unsafe NpyHeader.parse(payload)
-                    try Self.check(header, type, shape)
-                    unsafe known = unsafe (
-                        header, UnsafeRawBufferPointer(rebasing: payload[..<header.dataOffset])
-                    )
-                }
-                try Self.checkLength(payload.count, header)
+                let header = try unsafe headers.header(payload, fileByteCount: payload.count)
                 let elements = unsafe UnsafeRawBufferPointer(rebasing: payload[header.dataOffset...])
                 unsafe ElementCopy.copy(elements, header, to: rows + row * rowBytes)
             } catch {
@@ -45,18 +33,46 @@ public struct NpyDecoder: Decoder {
             }
         }
     }
+}
 
-    private static func begins(_ payload: UnsafeRawBufferPointer, with header: UnsafeRawBufferPointer) -> Bool
-    {
-        guard payload.count >= header.count, let start = payload.baseAddress,
-            let expected = header.baseAddress
-        else { return false }
-        return unsafe memcmp(start, expected, header.count) == 0
+/// The headers of a column's arrays. One writer wrote them all, so nearly always a row has the header of the one
+/// before, byte for byte, and parsing (which allocates) is needed once a run.
+package struct NpyHeaderCache {
+    private let type: ElementType
+    private let shape: [Int]
+    private var bytes: [UInt8] = []
+    private var known: NpyHeader?
+
+    /// For arrays of that type and shape.
+    package init(_ type: ElementType, _ shape: [Int]) {
+        self.type = type
+        self.shape = shape
     }
 
-    private static func check(
-        _ header: NpyHeader, _ type: ElementType, _ shape: [Int]
-    ) throws(HeadraceError) {
+    /// The header at the start of `file`, of which at least the header must be there, and which has
+    /// `fileByteCount` bytes in all.
+    package mutating func header(
+        _ file: UnsafeRawBufferPointer, fileByteCount: Int
+    ) throws(HeadraceError) -> NpyHeader {
+        if let known, unsafe begins(file) {
+            try known.checkLength(fileByteCount)
+            return known
+        }
+        let header = try unsafe NpyHeader.parse(file)
+        try check(header)
+        try header.checkLength(fileByteCount)
+        bytes.removeAll(keepingCapacity: true)
+        unsafe bytes.append(contentsOf: file[..<header.dataOffset])
+        known = header
+        return header
+    }
+
+    private func begins(_ file: UnsafeRawBufferPointer) -> Bool {
+        guard file.count >= bytes.count, let start = file.baseAddress else { return false }
+        return unsafe memcmp(start, bytes, bytes.count) == 0
+    }
+
+    private func check(_ header: NpyHeader) throws(HeadraceError) {
         guard header.elementType == type, header.shape == shape else {
             throw HeadraceError(
                 .shapeMismatch,
@@ -65,14 +81,17 @@ public struct NpyDecoder: Decoder {
             )
         }
     }
+}
 
-    private static func checkLength(_ count: Int, _ header: NpyHeader) throws(HeadraceError) {
-        let actual = count - header.dataOffset
-        let expected = header.dataByteCount
+extension NpyHeader {
+    /// Throws unless a file of `fileByteCount` bytes has just the elements that the header describes.
+    package func checkLength(_ fileByteCount: Int) throws(HeadraceError) {
+        let actual = fileByteCount - dataOffset
+        let expected = dataByteCount
         if actual < expected {
             throw HeadraceError(
                 .truncated,
-                "an .npy array of shape \(NpyHeader.tuple(header.shape)) has \(actual) bytes of elements "
+                "an .npy array of shape \(NpyHeader.tuple(shape)) has \(actual) bytes of elements "
                     + "instead of \(expected)")
         }
         if actual > expected {

@@ -4,6 +4,8 @@ package import HeadraceCore
 package enum NpyLimits {
     /// Bytes of the header's text. NumPy writes some 100, and refuses more than 10,000 itself.
     package static let headerBytes = 10_000
+    /// Bytes in which a header that is not refused ends: magic, version, length, text.
+    package static let fileHeaderBytes = 12 + headerBytes
     /// Dimensions of an array; NumPy has no more.
     package static let dimensions = 64
 }
@@ -102,7 +104,9 @@ package struct NpyHeader: Hashable, Sendable {
                 "M": "dates", "m": "time differences", "a": "byte strings",
             ]
             let what = name.first.flatMap { kinds[$0] } ?? "an element type that Headrace does not know"
-            throw HeadraceError(.unsupported, "the .npy element type '\(descr)' is \(what)")
+            throw HeadraceError(
+                .unsupported,
+                "the .npy element type '\(descr)' is \(what); store numbers, text as a field of its own")
         }
         let isBig = first == UInt8(ascii: ">")
         let isLittle = first == UInt8(ascii: "<")

@@ -27,7 +27,7 @@ public struct TextDecoder: Decoder {
 
     /// Marks every payload that is no UTF-8.
     public func decode(_ run: inout DecodeRun) {
-        for row in unsafe run.payloads.indices {
+        for row in unsafe run.payloads.indices where !run.isAbsent(row) {
             do throws(HeadraceError) {
                 try unsafe Self.validate(run.payloads[row])
             } catch {
@@ -44,16 +44,5 @@ public struct TextDecoder: Decoder {
                 .badValue,
                 "no valid UTF-8 at byte \(error.byteOffsets.lowerBound) of the field; decode it as raw")
         }
-    }
-}
-
-/// The decoder that a command line calls `raw`, `int`, `text` or `npy`; nil for any other word.
-package func decoder(named name: String) -> (any Decoder)? {
-    switch name {
-    case "raw": RawDecoder()
-    case "int": IntegerDecoder()
-    case "text": TextDecoder()
-    case "npy": NpyDecoder()
-    default: nil
     }
 }

@@ -12,19 +12,10 @@ struct FieldNameCache {
         case extensionOfMember
         /// tf.Example: as it is.
         case feature
-        /// tf.Example: name and kind, for a feature that is handed over as its serialized list.
-        case bytesList
-        case floatList
-        case int64List
+        /// tf.SequenceExample: a feature list, which may have the name of a context feature.
+        case featureList
 
-        var suffix: String {
-            switch self {
-            case .extensionOfMember, .feature: ""
-            case .bytesList: ".bytes_list"
-            case .floatList: ".float_list"
-            case .int64List: ".int64_list"
-            }
-        }
+        var prefix: String { self == .featureList ? "feature_lists/" : "" }
     }
 
     private struct Entry {
@@ -73,7 +64,7 @@ struct FieldNameCache {
         if spelling == .extensionOfMember {
             name = WebDatasetName.lowercased(name)
         } else {
-            name.append(contentsOf: spelling.suffix.utf8)
+            name.insert(contentsOf: spelling.prefix.utf8, at: 0)
         }
         guard let number = names.number(of: name) else { return nil }
         if entries.count < Self.capacity {

@@ -78,6 +78,11 @@ package struct FormatLimits: Sendable, Equatable {
     package var zstdWindowLog = 27
     /// Frames in the seek table of one shard.
     package var seekTableFrames = 1 << 24
+    /// Members of one zip archive inside a field.
+    package var zipMembers = 4096
+    /// Decompressed bytes for each compressed byte of a zip member. Deflate cannot reach more than 1032; a claim
+    /// beyond is refused before anything is decompressed.
+    package var zipRatio = 1032
 
     package init() {}
 }

@@ -1,14 +1,14 @@
 package import HeadraceCore
 
 /// Finds the records of a TFRecord shard. Every record is a sample with the one field `record` and no key, or,
-/// with `examples`, what the tf.Example in it says:
+/// with `examples`, what the tf.Example or tf.SequenceExample in it says:
 ///
-/// - a bytes list of one value is a field of the feature's name that holds the value;
-/// - any other list is a field named after the feature and the kind, such as `label.int64_list`, that holds the
-///   serialized list message, so that a decoder can never take one for the other;
+/// - a feature (of the context) is a field of its name. One bytes value is the field's bytes; anything else is the
+///   serialized `Feature`, marked as such (``FieldEncoding``), so that a decoder can never take one for the other;
+/// - a feature list is a field `feature_lists/NAME`, the serialized `FeatureList`;
 /// - the bytes feature `__key__` is the sample's key;
-/// - a feature without a kind is absent; one whose list came in several pieces is the defect `unsupported`;
-/// - a record that is no Example stays the field `record`.
+/// - a feature without a kind is absent;
+/// - a record that is neither message stays the field `record`.
 ///
 /// The CRC of a length is checked before the length is believed; if it fails, nothing after it can be found. A
 /// record whose data fails its CRC is a defect with a place in the order, and the next record follows.

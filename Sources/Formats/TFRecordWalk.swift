@@ -160,22 +160,19 @@ struct TFRecordWalk {
         let firstField = table.fields.count
         let keyOffset = table.keys.count
         for feature in parser.features {
-            guard let kind = feature.kind else { continue }
+            // A feature of no kind is absent; a list of no steps is there.
+            guard feature.kind != nil || feature.steps != nil else { continue }
             let name = data.extracting(feature.name)
-            var problem: HeadraceError?
-            if feature.isMerged {
-                problem = HeadraceError(
-                    .unsupported, "the feature's list is spread over several messages; write it as one")
-            } else if kind == .bytes, feature.count == 1, name.byteCount == 7, name.hasText("__key__") {
+            let isString = feature.kind == .bytes && feature.steps == nil && feature.count == 1
+            if isString, name.byteCount == 7, name.hasText("__key__") {
                 guard feature.first.count <= limits.nameBytes else {
-                    problem = TarWalk.exceeded("nameBytes", limits.nameBytes, "bytes of a key")
-                    return undo(problem!, name, firstField, keyOffset, offset, &table)
+                    let problem = TarWalk.exceeded("nameBytes", limits.nameBytes, "bytes of a key")
+                    return undo(problem, name, firstField, keyOffset, offset, &table)
                 }
                 data.extracting(feature.first).append(to: &table.keys)
                 continue
-            } else {
-                problem = append(feature, kind, name, at: start, firstField, &table)
             }
+            let problem = append(feature, isString: isString, name, at: start, firstField, &table)
             if let problem { return undo(problem, name, firstField, keyOffset, offset, &table) }
         }
         table.samples.append(
@@ -189,26 +186,22 @@ struct TFRecordWalk {
     /// One feature as a field; returns what is wrong with it.
     @inline(__always)
     private mutating func append(
-        _ feature: ExampleParser.Feature, _ kind: ExampleParser.Kind, _ name: RawSpan, at start: Int,
+        _ feature: ExampleParser.Feature, isString: Bool, _ name: RawSpan, at start: Int,
         _ firstField: Int, _ table: inout SampleTable
     ) -> HeadraceError? {
-        let spelling: FieldNameCache.Spelling
-        var span = feature.list
-        switch kind {
-        case .bytes where feature.count == 1:
-            spelling = .feature
-            span = feature.first
-        case .bytes: spelling = .bytesList
-        case .float: spelling = .floatList
-        case .int64: spelling = .int64List
-        }
+        let isList = feature.steps != nil
         guard name.byteCount <= limits.nameBytes,
-            let number = names.number(of: name, spelling, at: table.fields.count - firstField)
+            let number = names.number(
+                of: name, isList ? .featureList : .feature, at: table.fields.count - firstField)
         else { return Self.tooManyNames }
         for index in firstField..<table.fields.count where table.fields[index].name == number {
             return HeadraceError(.duplicateField, "two features of the record lead to this field name")
         }
-        table.fields.append(FieldRecord(offset: start + span.lowerBound, length: span.count, name: number))
+        let span = isString ? feature.first : feature.message
+        table.fields.append(
+            FieldRecord(
+                offset: start + span.lowerBound, length: span.count, name: number,
+                encoding: isString ? .plain : isList ? .featureList : .feature))
         return nil
     }
 

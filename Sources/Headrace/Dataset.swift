@@ -41,9 +41,18 @@ public struct Dataset: Sendable, CustomStringConvertible {
 
     /// Delivers field `name`, decoded; fields that are not asked for are left out. Samples without the field are
     /// defects unless it is optional.
-    public func decoding(_ name: String, with decoder: some Decoder, optional: Bool = false) -> Dataset {
-        with { $0.fields.append(FieldRequest(name, decoder, isOptional: optional)) }
+    ///
+    /// The column has the name of the field, or `FIELD/PART` where the decoder takes out a part of it (one array of
+    /// an .npz, one value of a JSON text); `column` gives it another.
+    public func decoding(
+        _ name: String, with decoder: some Decoder, optional: Bool = false, as column: String? = nil
+    ) -> Dataset {
+        with { $0.fields.append(FieldRequest(name, decoder, isOptional: optional, as: column)) }
     }
+
+    /// Splits the records of TFRecord shards into the features of the tf.Example or tf.SequenceExample in them: each
+    /// feature is a field of its name, each feature list a field `feature_lists/NAME`.
+    public func parsingExamples() -> Dataset { with { $0.parsesExamples = true } }
 
     /// Batches of `size` rows.
     public func batched(_ size: Int, last: LastBatch = .keep) -> Dataset {
@@ -86,7 +95,7 @@ public struct Dataset: Sendable, CustomStringConvertible {
         if case .buffer(let size) = options.shuffle {
             text += ", shuffle buffer \(size), seed \(options.seed)"
         }
-        for field in options.fields { text += ", \(field.name)\(field.isOptional ? "?" : "")" }
+        for field in options.fields { text += ", \(field.column)\(field.isOptional ? "?" : "")" }
         return text + ", batch \(options.batchSize))"
     }
 }
@@ -101,25 +110,8 @@ extension Dataset: Equatable {
 extension LoaderOptions {
     /// The data options as text: two loaders over the same data with equal keys yield the same.
     var dataKey: String {
-        let decoded = fields.map { "\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)" }
+        let decoded = fields.map { "\($0.column)=\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)" }
         return "lanes \(lanes), shuffle \(shuffle), seed \(seed), epochs \(epochs.map(String.init) ?? "-"), "
             + "batch \(batchSize) \(lastBatch), defects \(onDefect), fields \(decoded), examples \(parsesExamples)"
     }
-}
-
-extension Decoder where Self == IntegerDecoder {
-    /// ASCII decimal numbers as `int64`.
-    public static var integer: IntegerDecoder { IntegerDecoder() }
-}
-extension Decoder where Self == TextDecoder {
-    /// UTF-8 text.
-    public static var text: TextDecoder { TextDecoder() }
-}
-extension Decoder where Self == RawDecoder {
-    /// The bytes as they are, in place.
-    public static var raw: RawDecoder { RawDecoder() }
-}
-extension Decoder where Self == NpyDecoder {
-    /// NumPy arrays, all of one shape and element type.
-    public static var npy: NpyDecoder { NpyDecoder() }
 }

@@ -90,7 +90,9 @@ struct LoaderBuilder {
             "the memory budget must be 1 byte to \(ByteCount(Self.largestMemory))")
         var names: Set<String> = []
         for field in options.fields {
-            try demand(names.insert(field.name).inserted, "field '\(field.name)' is decoded twice")
+            try demand(
+                names.insert(field.column).inserted,
+                "two columns are called '\(field.column)'; give one another name")
         }
     }
 
@@ -147,9 +149,8 @@ struct LoaderBuilder {
                         "no sample of the first shards has field '\(field.name)'; they have: "
                             + names.all.sorted().joined(separator: ", "))
             }
-            probe.columns.append(
-                Column(name: field.name, decoder: field.decoder, isOptional: field.isOptional, layout: layout)
-            )
+            let isRepeated = options.fields[..<index].contains { $0.name == field.name }
+            probe.columns.append(Column(field, layout, isRepeated: isRepeated))
         }
         return probe
     }
@@ -168,9 +169,12 @@ struct LoaderBuilder {
                 let record = unsafe DecodeWorker.field(number, of: sample, in: chunk.view),
                 let base = unsafe chunk.view.base
             else { continue }
+            let payload = unsafe UnsafeRawBufferPointer(start: base + record.offset, count: record.length)
             do throws(HeadraceError) {
-                layouts[index] = try unsafe field.decoder.column(
-                    for: UnsafeRawBufferPointer(start: base + record.offset, count: record.length))
+                if record.encoding != .plain, !field.decoder.readsFeatures {
+                    throw unsafe featureRefusal(payload, record.encoding)
+                }
+                layouts[index] = try unsafe field.decoder.column(for: payload)
             } catch {
                 failures[index] =
                     failures[index]

@@ -36,12 +36,17 @@ public struct FieldRequest: Sendable {
     public var decoder: any Decoder
     /// Whether samples may lack it; a sample without a field that is not optional is a defect.
     public var isOptional: Bool
+    /// Name of the column in the batch: the field's, or `FIELD/PART` for a decoder that takes out a part.
+    public var column: String
 
-    /// A request for field `name`.
-    public init(_ name: String, _ decoder: any Decoder, isOptional: Bool = false) {
+    /// A request for field `name`, delivered as column `column` (nil: the field's name, and the part's).
+    public init(
+        _ name: String, _ decoder: any Decoder, isOptional: Bool = false, as column: String? = nil
+    ) {
         self.name = name
         self.decoder = decoder
         self.isOptional = isOptional
+        self.column = column ?? decoder.part.map { "\(name)/\($0)" } ?? name
     }
 }
 
@@ -73,7 +78,8 @@ public struct LoaderOptions: Sendable {
     public var onDefect = DefectPolicy.fail
     /// Fields to decode; empty: every sample is delivered whole, all fields as raw bytes.
     public var fields: [FieldRequest] = []
-    /// Whether TFRecord records are parsed as `tf.Example`, each feature a field; else the record is one field.
+    /// Whether TFRecord records are parsed as `tf.Example` or `tf.SequenceExample`, each feature a field of its name
+    /// and each feature list a field `feature_lists/NAME`; else the record is one field.
     public var parsesExamples = false
 
     /// Decode workers; nil: one for each core of the process's affinity mask, shared with its sibling processes.

@@ -111,41 +111,51 @@ private struct SampleLines {
         return "\(printable(path)) #\(sample.index)\(key)  \(parts.joined(separator: ", "))"
     }
 
-    /// The features of a record that is a tf.Example; null for any other.
+    /// The features of a record that is a tf.Example or tf.SequenceExample; null for any other.
     private static func example(_ record: UnsafeRawBufferPointer) -> JSONValue {
         guard let features = unsafe features(record) else { return .null }
-        let members = features.map { feature in
-            JSONMember(
-                feature.name,
-                .object([
-                    JSONMember("kind", feature.kind.map { .string($0) } ?? .null),
-                    JSONMember("count", .int(feature.count)),
-                ]))
+        func members(_ features: [Feature]) -> JSONValue {
+            .object(
+                features.map { feature in
+                    var members = [
+                        JSONMember("kind", feature.kind.map { .string($0) } ?? .null),
+                        JSONMember("count", .int(feature.count)),
+                    ]
+                    if let steps = feature.steps { members.append(JSONMember("steps", .int(steps))) }
+                    return JSONMember(feature.name, .object(members))
+                })
         }
-        return .object([JSONMember("features", .object(members))])
+        var parts = [JSONMember("features", members(features.filter { $0.steps == nil }))]
+        let lists = features.filter { $0.steps != nil }
+        if !lists.isEmpty { parts.append(JSONMember("feature_lists", members(lists))) }
+        return .object(parts)
     }
 
     private static func exampleText(_ record: UnsafeRawBufferPointer) -> String {
         guard let features = unsafe features(record) else { return "(no tf.Example)" }
-        return features.map { "\(printable($0.name)):\($0.kind ?? "unset")[\($0.count)]" }.joined(
-            separator: " ")
+        return features.map { feature in
+            let kind = feature.kind ?? "unset"
+            guard let steps = feature.steps else {
+                return "\(printable(feature.name)):\(kind)[\(feature.count)]"
+            }
+            return "feature_lists/\(printable(feature.name)):\(kind)[\(steps) steps, \(feature.count)]"
+        }.joined(separator: " ")
     }
 
-    private static func features(
-        _ record: UnsafeRawBufferPointer
-    ) -> [(name: String, kind: String?, count: Int)]? {
+    private struct Feature {
+        var name: String
+        var kind: String?
+        var count: Int
+        var steps: Int?
+    }
+
+    private static func features(_ record: UnsafeRawBufferPointer) -> [Feature]? {
         var parser = ExampleParser()
         guard unsafe parser.parse(record.bytes) == .example else { return nil }
         return parser.features.map { feature in
-            let name = unsafe String(decoding: record[feature.name], as: UTF8.self)
-            let kind: String? =
-                switch feature.kind {
-                case .bytes: "bytes_list"
-                case .float: "float_list"
-                case .int64: "int64_list"
-                case nil: nil
-                }
-            return (name, kind, feature.count)
+            Feature(
+                name: unsafe String(decoding: record[feature.name], as: UTF8.self),
+                kind: feature.kind.map { "\($0.rawValue)_list" }, count: feature.count, steps: feature.steps)
         }
     }
 }

@@ -1,7 +1,6 @@
 internal import ArgumentParser
 internal import Headrace
 internal import HeadraceCore
-internal import HeadraceDecode
 
 // Values of the pipeline flags, each with a sentence about what would have been accepted.
 
@@ -27,19 +26,15 @@ extension PageCacheState {
     static func argument(_ text: String) throws -> PageCacheState { try choice(text, PageCacheState.self) }
 }
 
-extension FieldRequest {
-    static func argument(_ text: String) throws -> FieldRequest {
-        // The kind is behind the last equals sign: a feature's name may hold one, a kind never does.
-        guard let equals = text.lastIndex(of: "="), equals > text.startIndex else {
-            throw ValidationError("'\(text)' names no field and kind; write FIELD=raw, int, text or npy")
-        }
-        let field = String(text[..<equals])
-        switch text[text.index(after: equals)...] {
-        case "raw": return FieldRequest(field, .raw)
-        case "int": return FieldRequest(field, .integer)
-        case "text": return FieldRequest(field, .text)
-        case "npy": return FieldRequest(field, .npy)
-        case let kind: throw ValidationError("'\(kind)' is no kind of field; write raw, int, text or npy")
+/// The fields that one `--decode` asks for.
+struct DecodeArgument {
+    var fields: [FieldRequest]
+
+    static func argument(_ text: String) throws -> DecodeArgument {
+        do throws(HeadraceError) {
+            return DecodeArgument(fields: try FieldRequest.requests(text))
+        } catch {
+            throw ValidationError(error.message)
         }
     }
 }

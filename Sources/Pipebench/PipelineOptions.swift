@@ -31,10 +31,17 @@ struct PipelineOptions: ParsableArguments {
     @Option(
         parsing: .singleValue,
         help: ArgumentHelp(
-            "Decode a field; may be repeated. Without it samples are delivered whole, as raw bytes.",
-            valueName: "FIELD=raw|int|text|npy"),
-        transform: FieldRequest.argument)
-    var decode: [FieldRequest] = []
+            """
+            Decode a field; may be repeated. Without it samples are delivered whole, as raw bytes. A part of a \
+            field is the column FIELD/PART: an array of an .npz, or the value at a path into a JSON text. \
+            Features of a tf.Example: int64 or float for one number, [3] or [28,28] for a list of that shape, [] \
+            for any length; :N is the default of an absent feature.
+            """,
+            valueName:
+                "FIELD=raw|int|text|json|json:PATH[:TYPE]|npy|npz|npz:NAME,...|int64[SHAPE][:N]|float[SHAPE][:N]|bytes[]"
+        ),
+        transform: DecodeArgument.argument)
+    var decode: [DecodeArgument] = []
 
     @Option(
         parsing: .singleValue,
@@ -42,7 +49,12 @@ struct PipelineOptions: ParsableArguments {
             "Decode a field that holds a decimal number, as FIELD=int does.", valueName: "FIELD"))
     var integer: [String] = []
 
-    @Flag(help: "Parse the records of TFRecord shards as tf.Example: each feature is a field.")
+    @Flag(
+        help: ArgumentHelp(
+            """
+            Parse the records of TFRecord shards as tf.Example or tf.SequenceExample: each feature is a field, each \
+            feature list the field feature_lists/NAME.
+            """))
     var example = false
 
     @Option(help: "Shards read in turn. Part of the order, so it never follows the machine.")
@@ -105,7 +117,7 @@ struct PipelineOptions: ParsableArguments {
         options.batchSize = batch
         options.lastBatch = last
         options.onDefect = onDefect
-        options.fields = decode + integer.map { FieldRequest($0, .integer) }
+        options.fields = decode.flatMap(\.fields) + integer.map { FieldRequest($0, .integer) }
         options.parsesExamples = example
         options.workers = workers
         options.memory = memory

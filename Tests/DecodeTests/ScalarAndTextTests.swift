@@ -64,13 +64,4 @@ import Testing
         #expect(column.failures.first { $0.row == 8 }?.error.message.contains("byte 1") == true)
         #expect(throws: HeadraceError.self) { try DecodedColumn(TextDecoder(), [[0xff]]) }
     }
-
-    @Test func words() {
-        #expect(decoder(named: "raw") is RawDecoder)
-        #expect(decoder(named: "int") is IntegerDecoder)
-        #expect(decoder(named: "text") is TextDecoder)
-        #expect(decoder(named: "npy") is NpyDecoder)
-        #expect(decoder(named: "pickle") == nil)
-        #expect(decoder(named: "") == nil)
-    }
 }

@@ -4,10 +4,30 @@ internal import HeadraceDecode
 
 /// A requested field with its layout, fixed at open.
 struct Column: Sendable {
+    /// Name of the column.
     let name: String
+    /// Name of the field that it is decoded from.
+    let field: String
     let decoder: any Decoder
+    /// Samples may lack the field.
     let isOptional: Bool
+    let readsFeatures: Bool
+    /// Nothing is left to do but to hand out the field's place.
+    let isRaw: Bool
+    /// An earlier column is decoded from the same field: its bytes are counted there.
+    let isRepeated: Bool
     let layout: ColumnLayout
+
+    init(_ request: FieldRequest, _ layout: ColumnLayout, isRepeated: Bool) {
+        name = request.column
+        field = request.name
+        decoder = request.decoder
+        isOptional = request.isOptional || request.decoder.fillsAbsentRows
+        readsFeatures = request.decoder.readsFeatures
+        isRaw = request.decoder is RawDecoder
+        self.isRepeated = isRepeated
+        self.layout = layout
+    }
 }
 
 /// The room for one batch: row references, the fixed-size columns' memory, and what befell its rows. Made at open,

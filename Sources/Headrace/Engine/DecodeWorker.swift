@@ -26,6 +26,7 @@ struct DecodeOutcome {
     private let catalog: Catalog
     private let seed: UInt64
     private let payloads: UnsafeMutablePointer<UnsafeRawBufferPointer>
+    private let encodings: UnsafeMutablePointer<FieldEncoding>
     private let seeds: UnsafeMutablePointer<UInt64>
     /// Numbers of the columns' names, once some sample has shown them.
     private var numbers: [Int32?]
@@ -41,11 +42,13 @@ struct DecodeOutcome {
         numbers = engine.columns.map { _ in nil }
         hasher = RowHasher(names: engine.names, catalog: engine.catalog)
         unsafe payloads = .allocate(capacity: DecodeJob.rowsPerRun)
+        unsafe encodings = .allocate(capacity: DecodeJob.rowsPerRun)
         unsafe seeds = .allocate(capacity: DecodeJob.rowsPerRun)
     }
 
     deinit {
         unsafe payloads.deallocate()
+        unsafe encodings.deallocate()
         unsafe seeds.deallocate()
     }
 
@@ -98,50 +101,62 @@ struct DecodeOutcome {
     }
 
     private func decode(_ index: Int, _ column: Column, _ job: DecodeJob, _ outcome: inout DecodeOutcome) {
-        if numbers[index] == nil { numbers[index] = names.known(column.name) }
-        let number = numbers[index] ?? -1
-        for row in job.rows {
-            let place = row - job.rows.lowerBound
-            let reference = unsafe job.slot.rows[row]
-            let view = unsafe job.slot.views[Int(reference.chunk)]
-            unsafe payloads[place] = UnsafeRawBufferPointer(start: nil, count: 0)
-            unsafe seeds[place] = mixed(
-                seed, UInt64(job.slot.epoch), UInt64(view.shard),
-                UInt64(view.firstOrdinal + Int(reference.sample)))
-            guard !failed[place] else { continue }
-            let sample = unsafe view.samples![Int(reference.sample)]
-            if let field = unsafe Self.field(number, of: sample, in: view) {
-                unsafe payloads[place] = UnsafeRawBufferPointer(
-                    start: view.base! + field.offset, count: field.length)
-                rowBytes[place] += field.length
-            } else if !column.isOptional {
-                failed[place] = true
-                let missing = HeadraceError(
-                    .missingField,
-                    "the sample has no field '\(column.name)'; declare it optional if samples may lack it")
-                outcome.defects.append((row, placed(missing, row, job, field: column.name)))
-            }
-        }
-        if case .spans(.bytes) = column.layout { return }
+        if numbers[index] == nil { numbers[index] = names.known(column.field) }
         let bytes = column.layout.rowBytes
         let target = unsafe job.slot.staging[index].map { unsafe $0.base + job.rows.lowerBound * bytes }
+        for row in job.rows {
+            if let error = find(column, numbers[index] ?? -1, row, job) {
+                failed[row - job.rows.lowerBound] = true
+                outcome.defects.append((row, placed(error, row, job, field: column.field)))
+            } else if unsafe payloads[row - job.rows.lowerBound].baseAddress == nil {
+                // The row of an absent field is zero unless the decoder knows better.
+                unsafe clear(row - job.rows.lowerBound, target, bytes)
+            }
+        }
+        if column.isRaw { return }
         var run = unsafe DecodeRun(
             payloads: UnsafeBufferPointer(start: payloads, count: job.rows.count), rows: target,
-            layout: column.layout, seeds: UnsafeBufferPointer(start: seeds, count: job.rows.count))
+            layout: column.layout, seeds: UnsafeBufferPointer(start: seeds, count: job.rows.count),
+            encodings: UnsafeBufferPointer(start: encodings, count: job.rows.count))
         column.decoder.decode(&run)
         for (place, error) in run.failures where !failed[place] {
-            // An absent optional field has no payload to fail on; a row that failed before has its reason already.
-            if unsafe payloads[place].baseAddress == nil {
-                unsafe clear(place, target, bytes)
-                continue
-            }
+            // An absent field has nothing to fail on.
+            if run.isAbsent(place) { continue }
             failed[place] = true
             let row = job.rows.lowerBound + place
-            outcome.defects.append((row, placed(error, row, job, field: column.name)))
+            outcome.defects.append((row, placed(error, row, job, field: column.field)))
         }
     }
 
-    /// The row of an absent optional field is zero.
+    /// Finds the column's field of one row; returns why it cannot be decoded.
+    @inline(__always)
+    private func find(_ column: Column, _ number: Int32, _ row: Int, _ job: DecodeJob) -> HeadraceError? {
+        let place = row - job.rows.lowerBound
+        let reference = unsafe job.slot.rows[row]
+        let view = unsafe job.slot.views[Int(reference.chunk)]
+        unsafe payloads[place] = UnsafeRawBufferPointer(start: nil, count: 0)
+        unsafe encodings[place] = .plain
+        unsafe seeds[place] = mixed(
+            seed, UInt64(job.slot.epoch), UInt64(view.shard),
+            UInt64(view.firstOrdinal + Int(reference.sample)))
+        guard !failed[place] else { return nil }
+        let sample = unsafe view.samples![Int(reference.sample)]
+        guard let field = unsafe Self.field(number, of: sample, in: view) else {
+            if column.isOptional { return nil }
+            return HeadraceError(
+                .missingField,
+                "the sample has no field '\(column.field)'; declare it optional if samples may lack it")
+        }
+        let payload = unsafe UnsafeRawBufferPointer(start: view.base! + field.offset, count: field.length)
+        if field.encoding != .plain, !column.readsFeatures {
+            return unsafe featureRefusal(payload, field.encoding)
+        }
+        unsafe payloads[place] = payload
+        unsafe encodings[place] = field.encoding
+        if !column.isRepeated { rowBytes[place] += field.length }
+        return nil
+    }
+
     private func clear(_ place: Int, _ target: UnsafeMutableRawPointer?, _ bytes: Int) {
         guard let target = unsafe target else { return }
         unsafe (target + place * bytes).initializeMemory(as: UInt8.self, repeating: 0, count: bytes)

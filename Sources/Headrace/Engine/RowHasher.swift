@@ -71,9 +71,17 @@ struct RowHasher {
         for place in order {
             let field = unsafe view.fields![place]
             let payload = unsafe UnsafeRawBufferPointer(start: view.base! + field.offset, count: field.length)
+            // A list whose serialized form happens to be another sample's plain bytes is another value.
+            var isEncoded = false
+            if field.encoding != .plain {
+                nameBytes[Int(field.name)].append(0)
+                nameBytes[Int(field.name)].append(field.encoding.rawValue)
+                isEncoded = true
+            }
             unsafe nameBytes[Int(field.name)].withUnsafeBytes { name in
                 unsafe digest.add(name: name, payload: payload)
             }
+            if isEncoded { nameBytes[Int(field.name)].removeLast(2) }
         }
         return digest.value
     }

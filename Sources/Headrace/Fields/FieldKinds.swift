@@ -1,0 +1,137 @@
+package import HeadraceCore
+internal import HeadraceDecode
+
+// The words of `--decode FIELD=KIND`.
+
+extension FieldRequest {
+    private static let kinds =
+        "raw, int, text, json, json:PATH, npy, npz, npz:NAME, int64, float or bytes (with a shape: int64[3], float[])"
+
+    /// The columns that `FIELD=KIND` asks for. Throws `usage` for anything else.
+    package static func requests(_ text: String) throws(HeadraceError) -> [FieldRequest] {
+        // The kind is behind the last equals sign: a feature's name may hold one, a kind never does.
+        guard let equals = text.lastIndex(of: "="), equals > text.startIndex else {
+            throw HeadraceError(.usage, "'\(text)' names no field and kind; write FIELD=KIND: \(kinds)")
+        }
+        let field = String(text[..<equals])
+        let kind = String(text[text.index(after: equals)...])
+        return try decoders(kind).map { FieldRequest(field, $0) }
+    }
+
+    /// What a kind stands for; several decoders where it names several parts.
+    private static func decoders(_ kind: String) throws(HeadraceError) -> [any Decoder] {
+        switch kind {
+        case "raw", "bytes": return [RawDecoder()]
+        case "int": return [IntegerDecoder()]
+        case "text": return [TextDecoder()]
+        case "npy": return [NpyDecoder()]
+        default: break
+        }
+        if kind == "npz" { return [NpzDecoder()] }
+        if kind.hasPrefix("npz:") {
+            let arrays = kind.dropFirst(4).split(separator: ",", omittingEmptySubsequences: false)
+            guard !arrays.contains("") else {
+                throw HeadraceError(.usage, "'\(kind)' names no array; write npz:NAME or npz:NAME,NAME")
+            }
+            return arrays.map { NpzDecoder(array: String($0)) }
+        }
+        if kind == "json" { return [JSONTextDecoder()] }
+        if kind.hasPrefix("json:") { return [try jsonDecoder(kind.dropFirst(5))] }
+        if let decoder = try featureDecoder(kind) { return [decoder] }
+        throw HeadraceError(.usage, "'\(kind)' is no kind of field; write \(kinds)")
+    }
+
+    /// `PATH[:TYPE]`
+    private static func jsonDecoder(_ text: Substring) throws(HeadraceError) -> any Decoder {
+        var path = text
+        var type = ElementType.int64
+        // A name may hold a colon; what is behind the last one is a type only where it is the name of one.
+        if let colon = text.lastIndex(of: ":"),
+            let named = ElementType(rawValue: String(text[text.index(after: colon)...]))
+        {
+            path = text[..<colon]
+            type = named
+        }
+        guard JSONValueDecoder.elementTypes.contains(type) else {
+            throw HeadraceError(
+                .usage,
+                "a JSON value is read as \(JSONValueDecoder.elementTypes.map(\.rawValue).joined(separator: ", "))"
+            )
+        }
+        return JSONValueDecoder(String(path), as: type)
+    }
+
+    // MARK: Features
+
+    /// `int64`, `float` or `bytes`, a shape in brackets whose first extent may be left out, and `:DEFAULT`.
+    private static func featureDecoder(_ kind: String) throws(HeadraceError) -> (any Decoder)? {
+        guard let numbers = ["int64", "float", "bytes"].first(where: { kind.hasPrefix($0) }) else {
+            return nil
+        }
+        var rest = kind.dropFirst(numbers.count)
+        var isVariable = false
+        var shape: [Int] = []
+        if rest.first == "[" {
+            guard let end = rest.firstIndex(of: "]") else { throw badShape(kind) }
+            let extents = rest[rest.index(after: rest.startIndex)..<end]
+            (isVariable, shape) = try Self.shape(extents, of: kind)
+            rest = rest[rest.index(after: end)...]
+        }
+        var defaultValue: Substring?
+        if rest.first == ":" {
+            defaultValue = rest.dropFirst()
+            rest = ""
+        }
+        guard rest.isEmpty else { return nil }
+        if defaultValue != nil, isVariable || numbers == "bytes" {
+            throw HeadraceError(
+                .usage, "'\(kind)': only numbers of a fixed shape have a default")
+        }
+        switch numbers {
+        case "int64":
+            if isVariable { return FeatureListDecoder(.int64, stepShape: shape) }
+            return FeatureDecoder(int64: shape, default: try number(defaultValue, of: kind) { Int64($0) })
+        case "float":
+            if isVariable { return FeatureListDecoder(.float, stepShape: shape) }
+            return FeatureDecoder(float: shape, default: try number(defaultValue, of: kind) { Float($0) })
+        default:
+            guard isVariable ? shape.isEmpty : shape.count == 1 else {
+                throw HeadraceError(.usage, "'\(kind)': byte strings come as bytes, bytes[N] or bytes[]")
+            }
+            return FeatureStringsDecoder(count: shape.first)
+        }
+    }
+
+    private static func shape(
+        _ text: Substring, of kind: String
+    ) throws(HeadraceError) -> (isVariable: Bool, shape: [Int]) {
+        var extents: [Int] = []
+        var isVariable = false
+        for (place, part) in text.split(separator: ",", omittingEmptySubsequences: false).enumerated() {
+            if part.isEmpty, place == 0 {
+                isVariable = true
+            } else if let extent = Int(part), extent >= 0, part.first != "+" {
+                extents.append(extent)
+            } else {
+                throw badShape(kind)
+            }
+        }
+        return (isVariable, extents)
+    }
+
+    private static func badShape(_ kind: String) -> HeadraceError {
+        HeadraceError(
+            .usage,
+            "'\(kind)' has no shape such as [3], [28,28], [] (any length) or [,3] (any number of threes)")
+    }
+
+    private static func number<Number>(
+        _ text: Substring?, of kind: String, _ parse: (Substring) -> Number?
+    ) throws(HeadraceError) -> [Number] {
+        guard let text else { return [] }
+        guard let number = parse(text) else {
+            throw HeadraceError(.usage, "'\(kind)': the default '\(text)' is no such number")
+        }
+        return [number]
+    }
+}
