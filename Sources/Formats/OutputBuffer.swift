@@ -23,6 +23,13 @@ internal import Glibc
     /// Empties the buffer and keeps its memory.
     package func removeAll() { count = 0 }
 
+    /// Drops the first bytes and moves the rest to the front.
+    package func removeFirst(_ dropCount: Int) {
+        precondition(dropCount >= 0 && dropCount <= count, "only bytes that are there can be dropped")
+        count -= dropCount
+        unsafe memmove(storage, storage + dropCount, count)
+    }
+
     /// Makes room for `additional` bytes more.
     package func reserve(_ additional: Int) {
         guard count + additional > capacity else { return }

@@ -9,15 +9,21 @@ struct Pack: ParsableCommand {
         abstract: "Packs files into shards, with an index and a manifest in .headrace/ beside them.",
         discussion: """
             A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a \
-            sample. IDX files, gzipped or not, give the fields npy and cls. The same sources and options \
+            sample. Shards of any format and codec that is read are packed again. IDX files, gzipped or not, \
+            give the fields npy and cls. JSON lines (.jsonl, .ndjson) give the field json, the rows of a \
+            table (.csv, .tsv) a field for each column, text (.txt) the field txt; all may be compressed. The \
+            same sources and options \
             always make the same bytes. Ends by printing the pattern to read the shards with.
 
             Examples:
               headrace pack images/ -o 'data/train-%06d.tar.zst' --class-from-directory
+              headrace pack 'old/part-{000..146}.tar.gz' -o 'new/train-%06d.tar.zst' --shuffle 1
+              headrace pack captions.csv -o 'captions-%03d.tar.zst' --key-field id
+              headrace pack corpus.txt.gz -o 'corpus-%05d.tfrecord.zst' --text chunk:64KiB
               headrace pack train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz -o 'mnist-%03d.tfrecord'
             """)
 
-    @Argument(help: "Directories or IDX files.") var source: [String]
+    @Argument(help: "Directories or files; globs and brace patterns of them.") var source: [String]
 
     @Option(
         name: [.customShort("o"), .long],
@@ -38,7 +44,20 @@ struct Pack: ParsableCommand {
         transform: ByteCount.argument) var frameSize: ByteCount?
 
     @Flag(help: "Add the field cls: the number of the sample's top directory.") var classFromDirectory = false
+    @Option(
+        help: ArgumentHelp(
+            "How text is cut into samples; makes text of any file that is nothing else.",
+            valueName: "line|chunk:SIZE"),
+        transform: TextSplit.argument) var text: TextSplit?
+    @Option(help: ArgumentHelp("JSON member or table column that is the key.", valueName: "name"))
+    var keyField: String?
+    @Flag(help: "Order all samples by key.") var sort = false
+    @Option(help: ArgumentHelp("Put all samples in a random order.", valueName: "seed")) var shuffle: UInt64?
+    @Option(
+        help: ArgumentHelp("What to do with damaged samples of a source.", valueName: "fail|skip[:N|:P%]"),
+        transform: DefectPolicy.argument) var onDefect = DefectPolicy.fail
     @Option(help: "Threads (one a core).") var workers: Int?
+    @Flag(help: "Go on with a run of the same sources and options that was interrupted.") var resume = false
     @Flag(help: "Replace the shards of this pattern that are there.") var overwrite = false
     @Flag(help: "Say what would be written, and write nothing.") var dryRun = false
     @OptionGroup var words: OutputFlags
@@ -47,10 +66,16 @@ struct Pack: ParsableCommand {
         if shardSize != nil, shardCount != nil {
             throw ValidationError("--shard-size and --shard-count exclude each other.")
         }
+        if resume, overwrite { throw ValidationError("--resume and --overwrite exclude each other.") }
+        if sort, shuffle != nil { throw ValidationError("--sort and --shuffle exclude each other.") }
     }
 
     func run() throws {
-        let packer = try Packer(try packSources(at: LongWordLists.unfolded(source)), options: options)
+        var sourceOptions = PackSourceOptions()
+        sourceOptions.text = text
+        sourceOptions.keyField = keyField
+        let sources = try packSources(at: LongWordLists.unfolded(source), options: sourceOptions)
+        let packer = try Packer(sources, options: options)
         if dryRun { return try PackReport(words).write(try packer.plan(), result: nil) }
         let bar = Progress("pack", isQuiet: words.quiet)
         Interrupt.onRequest { packer.cancel() }
@@ -65,7 +90,8 @@ struct Pack: ParsableCommand {
         } catch {
             bar.finish()
             guard Interrupt.isRequested, error.code == .packCancelled else { throw error }
-            StandardError.say("headrace: interrupted; shards that were finished stay, there is no manifest")
+            StandardError.say(
+                "headrace: interrupted; shards that were finished stay, --resume goes on from there")
             try Interrupt.check()
             throw error
         }
@@ -84,7 +110,28 @@ struct Pack: ParsableCommand {
         options.workers = workers
         options.classFromDirectory = classFromDirectory
         options.overwrite = overwrite
+        options.resume = resume
+        options.order = sort ? .sorted : shuffle.map { .shuffled(seed: $0) } ?? .asFound
+        options.onDefect = onDefect
         return options
+    }
+}
+
+extension DefectPolicy {
+    fileprivate static func argument(_ text: String) throws -> DefectPolicy {
+        do throws(HeadraceError) { return try DefectPolicy(words: text) } catch {
+            throw ValidationError(error.message)
+        }
+    }
+}
+
+extension TextSplit {
+    fileprivate static func argument(_ text: String) throws -> TextSplit {
+        if text == "line" { return .line }
+        guard text.hasPrefix("chunk:") else {
+            throw ValidationError("'\(text)' is no way to cut text; write line or chunk:SIZE (chunk:64KiB)")
+        }
+        return .chunk(byteCount: try ByteCount.argument(String(text.dropFirst(6))).bytes)
     }
 }
 
@@ -106,7 +153,9 @@ private struct PackReport {
         if let result {
             try StandardOutput.writeLine(
                 "packed \(what)\(shards), \(ByteCount(result.byteCount)) for "
-                    + "\(ByteCount(summary.payloadByteCount)) of payload")
+                    + "\(ByteCount(summary.payloadByteCount)) of payload"
+                    + (result.keptShardCount > 0
+                        ? "; \(counted(result.keptShardCount, "shard")) had been finished before" : ""))
         } else {
             try StandardOutput.writeLine(
                 "\(what)\(shards) of \(ByteCount(summary.uncompressedByteCount)) before compression; "
@@ -119,9 +168,21 @@ private struct PackReport {
     private func sayLeftOut(_ summary: PackSummary) {
         for (reason, count) in summary.ignored.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             let examples = (summary.ignoredExamples[reason] ?? []).prefix(3).map(printable)
+            // Of an end marker that is not there nothing was left out.
+            let what = reason == .missingEndOfArchive ? "found" : "left out"
             StandardError.say(
-                "headrace: note: left out \(counted(count, "file")) (\(reason.rawValue)): "
+                "headrace: note: \(what) \(counted(count, Self.noun(reason))) (\(reason.rawValue)): "
                     + examples.joined(separator: ", ") + (count > examples.count ? ", ..." : ""))
+        }
+        for (old, new) in summary.renamedFields.sorted(by: { $0.key < $1.key }).prefix(shownDefects) {
+            StandardError.say(
+                "headrace: note: '\(printable(old))' is the field '\(printable(new))': readers take no capitals "
+                    + "and no '/'")
+        }
+        if summary.spoolsSources {
+            StandardError.say(
+                "headrace: note: the compressed sources are unpacked to a temporary file in the output's folder, "
+                    + "because their samples come in another order")
         }
         if !summary.leftovers.isEmpty {
             StandardError.say(
@@ -129,6 +190,17 @@ private struct PackReport {
                     + "\(counted(summary.leftovers.count, "temporary file")), "
                     + "which may be removed: "
                     + summary.leftovers.prefix(3).map(printable).joined(separator: ", "))
+        }
+    }
+
+    private static func noun(_ reason: IgnoredReason) -> String {
+        switch reason {
+        case .dotfile, .noExtension, .symlinkLoop, .notRegular, .noIDX: "file"
+        case .metaMember, .directoryMember, .notRegularMember: "member"
+        case .dataAfterEnd, .missingEndOfArchive: "shard"
+        case .unsetFeature: "feature"
+        case .blankLine: "line"
+        case .defect: "damaged sample"
         }
     }
 
@@ -140,6 +212,7 @@ private struct PackReport {
             JSONMember("format", .string(summary.format.rawValue)),
             JSONMember("codec", .string(summary.codec.rawValue)),
             JSONMember("shards", .int(summary.shardCount)), JSONMember("samples", .int(summary.sampleCount)),
+            JSONMember("kept_shards", result.map { .int($0.keptShardCount) } ?? .null),
             JSONMember("bytes", result.map { .int($0.byteCount) } ?? .null),
             JSONMember("uncompressed_bytes", .int(summary.uncompressedByteCount)),
             JSONMember("payload_bytes", .int(summary.payloadByteCount)),
@@ -147,6 +220,11 @@ private struct PackReport {
             JSONMember("fields", .array(summary.fields.map { .string($0) })),
             JSONMember("classes", summary.classes.map { .array($0.map { .string($0) }) } ?? .null),
             JSONMember("ignored", .object(ignored.map { JSONMember($0.key.rawValue, .int($0.value)) })),
+            JSONMember(
+                "renamed",
+                .object(
+                    summary.renamedFields.sorted { $0.key < $1.key }
+                        .map { JSONMember($0.key, .string($0.value)) })),
             JSONMember("leftovers", .array(summary.leftovers.map { .string($0) })),
             JSONMember("manifest", result.map { .string($0.manifestPath) } ?? .null),
         ]

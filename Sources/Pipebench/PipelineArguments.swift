@@ -41,19 +41,9 @@ struct DecodeArgument {
 
 extension DefectPolicy {
     static func argument(_ text: String) throws -> DefectPolicy {
-        if text == "fail" { return .fail }
-        if text == "skip" { return .skip(limit: Int.max) }
-        if let limit = suffix(of: text, after: "skip:") {
-            if limit.last == "%" {
-                if let percent = Double(limit.dropLast()), (0...100).contains(percent) {
-                    return .skipShare(percent / 100)
-                }
-            } else if let count = Int(limit), count >= 0 {
-                return .skip(limit: count)
-            }
+        do throws(HeadraceError) { return try DefectPolicy(words: text) } catch {
+            throw ValidationError(error.message)
         }
-        throw ValidationError(
-            "'\(text)' is no way to treat defects; write fail, skip, skip:N (samples) or skip:P% (0 to 100)")
     }
 }
 

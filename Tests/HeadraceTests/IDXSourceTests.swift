@@ -162,8 +162,8 @@ import Testing
         try FileManager.default.removeItem(atPath: "\(tree.source)/x-images")
         try tree.put("x-labels", Self.labels)
         #expect(#expect(throws: HeadraceError.self) { try packer() }?.code == .notFound)
-        try tree.put("plain.txt", "text")
-        let error = #expect(throws: HeadraceError.self) { try packSources(at: ["\(tree.source)/plain.txt"]) }
+        try tree.put("plain.dat", "text")
+        let error = #expect(throws: HeadraceError.self) { try packSources(at: ["\(tree.source)/plain.dat"]) }
         #expect(error?.code == .unknownFormat)
     }
 

@@ -39,7 +39,16 @@ package final class ShardReader {
         _ path: String, memory: ByteCount = defaultMemory, limits: FormatLimits = FormatLimits(),
         parsesExamples: Bool = false
     ) throws(HeadraceError) {
-        let names = FieldNames()
+        try self.init(
+            path, memory: memory, limits: limits, parsesExamples: parsesExamples, names: FieldNames(),
+            listed: nil)
+    }
+
+    /// `listed` is what a manifest promises: a shard that keeps less ends with a defect.
+    convenience init(
+        _ path: String, memory: ByteCount = defaultMemory, limits: FormatLimits = FormatLimits(),
+        parsesExamples: Bool = false, names: FieldNames, listed: Shard.Listed?
+    ) throws(HeadraceError) {
         let geometry = ChunkGeometry(budget: memory.bytes, lanes: 1)
         let pool = try SlabPool(limit: memory.bytes, slabBytes: geometry.slabBytes)
         let storage = try LocalStorage(engine: .pread)
@@ -47,7 +56,7 @@ package final class ShardReader {
             storage: storage, names: names, limits: limits, parsesExamples: parsesExamples, directories: [:])
         let size = try LocalFiles.entry(path).size
         try self.init(
-            Shard(number: 0, path: path, size: size), opener: opener, names: names,
+            Shard(number: 0, path: path, size: size, listed: listed), opener: opener, names: names,
             arena: ChunkArena(pool: pool, geometry: geometry) {}, reader: BlockingReader())
     }
 

@@ -72,6 +72,8 @@ final class Chunk: @unchecked Sendable {
     var isFetched = false
 
     var table = SampleTable()
+    /// Place, in the uncompressed shard, of the byte at ``start`` when the table was made.
+    var shardOffset = 0
     /// What the table's memory was charged to the budget with.
     var tableCharge = 0
     /// Ordinal, in its shard, of the first sample of the table.

@@ -329,6 +329,7 @@ final class ShardUnpacker {
     private func scan(_ chunk: Chunk, isLast: Bool) {
         chunk.table.removeAll()
         chunk.firstOrdinal = ordinal
+        chunk.shardOffset = offset
         let bytes = unsafe UnsafeRawBufferPointer(
             start: chunk.slab.map { unsafe $0.base + chunk.start }, count: chunk.count)
         seen = max(seen, offset + chunk.count)

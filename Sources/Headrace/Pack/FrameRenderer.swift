@@ -24,6 +24,7 @@ final class FrameRenderer {
         window = frame.window
         for index in frame.samples {
             let sample = plan.inventory.samples[index]
+            if plan.rendersInOrder { plan.turn.begin(plan.inventory.fields(of: sample)) }
             do throws(HeadraceError) {
                 switch plan.settings.format {
                 case .tar: try renderMembers(sample)
@@ -61,7 +62,12 @@ final class FrameRenderer {
         let dataStart = bytes.count + TFRecordWriter.headByteCount
         head.removeAll()
         TFRecordWriter.appendHead(dataByteCount: data.count, to: head)
-        try emitExample(sample)
+        if sample.isRecord {
+            emitHead()
+            for field in plan.inventory.fields(of: sample) { try emit(field.payload, "record") }
+        } else {
+            try emitExample(sample)
+        }
         let held = data.clamped(to: window)
         let first = window.lowerBound > start ? 0 : dataStart
         let crc = unsafe crc32c(UnsafeRawBufferPointer(rebasing: bytes.bytes[first..<first + held.count]))

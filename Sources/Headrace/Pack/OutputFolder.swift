@@ -7,7 +7,7 @@ internal import HeadraceStorage
 struct OutputFolder {
     private let pattern: OutputPattern
     /// Path of the folder, "." for the current one.
-    private let path: String
+    let path: String
     private let sidecars: String
 
     init(_ pattern: OutputPattern) {
@@ -29,8 +29,7 @@ struct OutputFolder {
     /// Shards of the pattern that are there are refused, or removed with their indexes and their part of the
     /// manifest when `overwrite` is set: all of them and before anything is written, so that old and new ones never
     /// stand side by side as if they were one set.
-    func prepare(overwrite: Bool) throws(HeadraceError) {
-        try makeDirectories()
+    func prepare(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
         let shards = try names(in: path).filter(pattern.matches)
@@ -46,7 +45,8 @@ struct OutputFolder {
             throw HeadraceError(
                 .exists,
                 "the output exists (\(shards.count) shards of this pattern, \(indexes.count) indexes); remove "
-                    + "it, choose another name, or ask for it to be replaced (--overwrite)",
+                    + "it, choose another name, or ask for it to be replaced (--overwrite)"
+                    + (isInterrupted ? "; a run was interrupted here, which --resume continues" : ""),
                 at: .init(shard: first))
         }
         // The manifest first: from here on nobody may take the shards for a whole set.
@@ -55,6 +55,67 @@ struct OutputFolder {
         for index in indexes { try remove("\(sidecars)/\(index)") }
         for shard in shards { try remove(pattern.directory + shard) }
     }
+
+    /// Keeps the shards of an interrupted run that are whole, and removes what else it left.
+    ///
+    /// Each is read once and held against the checksum that was noted when it was finished: the manifest will
+    /// vouch for it, and a crash may have taken what a system call had promised.
+    func keep(
+        _ entries: [PackJournal.Entry], of plan: PackPlan, processes: [Int], isCancelled: () -> Bool
+    ) throws(HeadraceError) -> [Manifest.Shard?] {
+        let lock = try FolderLock(sidecars)
+        defer { lock.release() }
+        var kept: [Manifest.Shard?] = Array(repeating: nil, count: plan.shards.count)
+        for entry in entries where kept.indices.contains(entry.number) && kept[entry.number] == nil {
+            if try isWhole(entry, isCancelled) {
+                kept[entry.number] = plan.manifestEntry(
+                    entry.number, byteCount: entry.byteCount, sha256: entry.sha256)
+            }
+        }
+        let keptNames = Set(kept.compactMap { $0?.name })
+        let plannedNames = Set(plan.shards.indices.map { pattern.name($0) })
+        for name in try names(in: path) where pattern.matches(name) && !keptNames.contains(name) {
+            guard plannedNames.contains(name) else {
+                throw HeadraceError(
+                    .exists, "this shard is none of the interrupted run's; move it away",
+                    at: .init(shard: pattern.directory + name))
+            }
+            try remove(pattern.directory + name)
+        }
+        for name in try names(in: sidecars) where name.hasSuffix(".index") {
+            let shard = String(name.dropLast(6))
+            if pattern.matches(shard), !keptNames.contains(shard) { try remove("\(sidecars)/\(name)") }
+        }
+        for leftover in try leftovers() where Self.isOrphan(leftover, of: processes) { try remove(leftover) }
+        return kept
+    }
+
+    private func isWhole(
+        _ entry: PackJournal.Entry, _ isCancelled: () -> Bool
+    ) throws(HeadraceError) -> Bool {
+        let shard = pattern.path(entry.number)
+        let index = ShardIndexLayout.path(forShard: shard)
+        guard try LocalFiles.kind(shard) == .file, try LocalFiles.kind(index) == .file,
+            try LocalFiles.entry(shard).size == entry.byteCount,
+            try FileChecksums(index).sha256(isCancelled: isCancelled) == entry.indexSHA256
+        else { return false }
+        guard let sha256 = try FileChecksums(shard).sha256(isCancelled: isCancelled) else {
+            throw HeadraceError.packCancelled
+        }
+        return sha256 == entry.sha256
+    }
+
+    /// Whether a temporary file was made by one of these processes and nobody writes to it any more. The journal's
+    /// lock says that they are not at work here; a live process of such a number is another, or this one.
+    private static func isOrphan(_ path: String, of processes: [Int]) -> Bool {
+        let name = baseName(path)
+        return processes.contains { process in
+            name.hasPrefix(".headrace-\(process)-")
+                && (process == Int(getpid()) || kill(pid_t(truncatingIfNeeded: process), 0) != 0)
+        }
+    }
+
+    var journalPath: String { "\(sidecars)/\(pattern.nameInManifest)\(PackJournal.ending)" }
 
     /// Enters a finished set into the manifest, beside the other sets of the folder.
     func publish(_ set: Manifest.ShardSet) throws(HeadraceError) {
@@ -102,7 +163,7 @@ struct OutputFolder {
     }
 
     /// Makes the folder, those above it, and the one for indexes and manifest.
-    private func makeDirectories() throws(HeadraceError) {
+    func makeDirectories() throws(HeadraceError) {
         var end = sidecars.utf8.startIndex
         while true {
             let rest = sidecars.utf8[end...]

@@ -11,12 +11,17 @@ internal import Synchronization
 // Sendable: `lock` guards all that changes; `output` belongs to whoever has set `isCommitting`.
 final class PackEngine: @unchecked Sendable {
     private let plan: PackPlan
+    /// The frames of shards that are not there yet.
+    private let frames: [PackPlan.Frame]
+    private let journal: PackJournal
     private let window: Int
     private let report: (@Sendable (PackProgress) -> Void)?
     private let lock = Lock()
     private let changed: Condition
 
     private var nextFrame = 0
+    /// The frame that may be rendered, where they are rendered in order.
+    private var turn = 0
     private var committed = 0
     private var done: [Finished?]
     private var spare: [OutputBuffer] = []
@@ -39,13 +44,29 @@ final class PackEngine: @unchecked Sendable {
         let uncompressedByteCount: Int
     }
 
-    init(_ plan: PackPlan, report: (@Sendable (PackProgress) -> Void)?) {
+    /// - Parameter kept: shards that an earlier run finished, by number; nil for those to be written.
+    init(
+        _ plan: PackPlan, keeping kept: [Manifest.Shard?], journal: PackJournal,
+        report: (@Sendable (PackProgress) -> Void)?
+    ) {
         self.plan = plan
+        self.journal = journal
+        frames = plan.shards.indices.filter { kept[$0] == nil }.flatMap {
+            plan.frames[plan.shards[$0].frames]
+        }
         self.report = report
         changed = Condition(lock)
         window = plan.settings.workers * 2 + 2
         done = Array(repeating: nil, count: window)
-        finishedShards = Array(repeating: nil, count: plan.shards.count)
+        finishedShards = kept
+        for (number, shard) in kept.enumerated() {
+            guard let shard else { continue }
+            finishedCount += 1
+            progress.shardCount += 1
+            progress.sampleCount += shard.sampleCount
+            progress.byteCount += plan.shards[number].byteCount
+            progress.writtenByteCount += shard.byteCount
+        }
         progress.totalSampleCount = plan.inventory.samples.count
         progress.totalByteCount = plan.shards.reduce(0) { $0 + $1.byteCount }
         progress.totalShardCount = plan.shards.count
@@ -56,7 +77,7 @@ final class PackEngine: @unchecked Sendable {
         var threads: [Thread] = []
         do throws(HeadraceError) {
             threads.append(try Thread(name: "pack-finish") { self.finishShards() })
-            for number in 0..<min(plan.settings.workers, plan.frames.count) {
+            for number in 0..<min(plan.settings.workers, frames.count) {
                 threads.append(try Thread(name: "pack-\(number)") { self.work() })
             }
         } catch {
@@ -81,7 +102,7 @@ final class PackEngine: @unchecked Sendable {
         var compressor: (writer: any FrameWriter, input: OutputBuffer)?
         while let (index, checksum, buffer) = takeFrame() {
             do throws(HeadraceError) {
-                let frame = plan.frames[index]
+                let frame = frames[index]
                 var row: SeekTableRow?
                 if plan.settings.codec != .none {
                     let used =
@@ -93,10 +114,10 @@ final class PackEngine: @unchecked Sendable {
                         }
                     compressor = used
                     used.input.removeAll()
-                    try renderer.render(frame, checksum: checksum, into: used.input)
+                    guard try render(index, renderer, checksum, into: used.input) else { return }
                     row = try unsafe used.writer.appendFrame(used.input.bytes, to: buffer)
                 } else {
-                    try renderer.render(frame, checksum: checksum, into: buffer)
+                    guard try render(index, renderer, checksum, into: buffer) else { return }
                 }
                 let end = frame.closesShard ? plan.shards[frame.shard].endByteCount : 0
                 deposit(
@@ -108,20 +129,42 @@ final class PackEngine: @unchecked Sendable {
         }
     }
 
+    /// Renders a frame when its turn has come; false when it never will.
+    private func render(
+        _ index: Int, _ renderer: FrameRenderer, _ checksum: PiecewiseChecksum?, into bytes: OutputBuffer
+    ) throws(HeadraceError) -> Bool {
+        let frame = frames[index]
+        guard plan.rendersInOrder else {
+            try renderer.render(frame, checksum: checksum, into: bytes)
+            return true
+        }
+        lock.lock()
+        while failure == nil, turn != index { changed.wait() }
+        let isOver = failure != nil
+        lock.unlock()
+        if isOver { return false }
+        try renderer.render(frame, checksum: checksum, into: bytes)
+        lock.lock()
+        turn = index + 1
+        changed.broadcast()
+        lock.unlock()
+        return true
+    }
+
     /// The next frame with a buffer for it; nil when there is none or the run has failed.
     private func takeFrame() -> (Int, PiecewiseChecksum?, OutputBuffer)? {
         lock.lock()
         defer { lock.unlock() }
-        while failure == nil, nextFrame < plan.frames.count, nextFrame - committed >= window {
+        while failure == nil, nextFrame < frames.count, nextFrame - committed >= window {
             changed.wait()
         }
         if isCancelled.load(ordering: .acquiring) { noteFailure(nextFrame, .packCancelled) }
-        guard failure == nil, nextFrame < plan.frames.count else { return nil }
+        guard failure == nil, nextFrame < frames.count else { return nil }
         let index = nextFrame
         nextFrame += 1
         let buffer = spare.popLast() ?? OutputBuffer()
         buffer.removeAll()
-        let frame = plan.frames[index]
+        let frame = frames[index]
         guard frame.pieceCount > 1, plan.settings.format == .tfrecord else { return (index, nil, buffer) }
         let sample = frame.samples.lowerBound
         let checksum = checksums[sample] ?? PiecewiseChecksum(pieceCount: frame.pieceCount)
@@ -132,7 +175,7 @@ final class PackEngine: @unchecked Sendable {
     /// Hands a frame in, and writes what is due unless another worker is at it.
     private func deposit(_ index: Int, _ finished: Finished) {
         lock.lock()
-        let frame = plan.frames[index]
+        let frame = frames[index]
         if frame.pieceCount > 1, frame.piece == frame.pieceCount - 1 {
             checksums[frame.samples.lowerBound] = nil
         }
@@ -158,7 +201,7 @@ final class PackEngine: @unchecked Sendable {
     }
 
     private func write(_ due: Finished, _ index: Int) throws(HeadraceError) {
-        let frame = plan.frames[index]
+        let frame = frames[index]
         let shard = if let output { output } else { try ShardOutput(frame.shard, plan) }
         output = shard
         let before = shard.byteCount
@@ -191,7 +234,12 @@ final class PackEngine: @unchecked Sendable {
             lock.unlock()
             let result: Result<Manifest.Shard, HeadraceError>
             do throws(HeadraceError) {
-                result = .success(try shard.finish())
+                let (entry, indexSHA256) = try shard.finish()
+                try journal.append(
+                    .init(
+                        number: shard.number, byteCount: entry.byteCount, sha256: entry.sha256,
+                        indexSHA256: indexSHA256))
+                result = .success(entry)
             } catch {
                 result = .failure(error)
             }
@@ -204,7 +252,7 @@ final class PackEngine: @unchecked Sendable {
                 progress.shardCount += 1
                 report?(progress)
             case .failure(let error):
-                noteFailure(plan.shards[shard.number].frames.upperBound - 1, error)
+                noteFailure(frames.lastIndex { $0.shard == shard.number } ?? 0, error)
             }
             changed.broadcast()
         }

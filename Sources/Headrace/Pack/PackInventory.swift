@@ -13,6 +13,22 @@ public enum IgnoredReason: String, Sendable, CaseIterable {
     case notRegular
     /// A file beside IDX files that is none itself.
     case noIDX
+    /// A member `__name__` of a tar, which tells of the shard.
+    case metaMember
+    /// A directory that is a member of a tar.
+    case directoryMember
+    /// A link, pipe or device that is a member of a tar.
+    case notRegularMember
+    /// A tar with bytes behind its end marker.
+    case dataAfterEnd
+    /// A tar without an end marker.
+    case missingEndOfArchive
+    /// A feature of a `tf.Example` without a value of any kind.
+    case unsetFeature
+    /// A line without anything on it.
+    case blankLine
+    /// A sample that is damaged, left out because that was asked for.
+    case defect
 }
 
 /// All samples to be packed: keys, fields and sizes, gathered from the sources before anything is written.
@@ -24,6 +40,10 @@ public struct PackInventory: Sendable {
         var key: String
         var firstField: Int
         var fieldCount: Int
+        /// The one field is a TFRecord record that is written as it is.
+        var isRecord = false
+        /// Its fields stay in the order of the source.
+        var keepsOrder = false
     }
 
     struct Field: Sendable {
@@ -41,14 +61,37 @@ public struct PackInventory: Sendable {
     private var problems: [HeadraceError] = []
     private var problemCount = 0
     private let limits = FormatLimits()
+    /// Fields whose names had to be changed: old names to new.
+    private(set) var renamedFields: [String: String] = [:]
 
-    init() {}
+    /// What the samples will be written as.
+    let format: ShardFormatKind
+    let onDefect: DefectPolicy
+    /// Files that are read again when they are packed.
+    let opened = OpenedFiles()
+    /// The compressed ones among them.
+    private(set) var compressedSources: [SourceBytes] = []
+    private let isCancelled: @Sendable () -> Bool
+
+    init(
+        format: ShardFormatKind = .tar, onDefect: DefectPolicy = .fail,
+        isCancelled: @escaping @Sendable () -> Bool = { false }
+    ) {
+        self.format = format
+        self.onDefect = onDefect
+        self.isCancelled = isCancelled
+    }
 
     /// Adds one sample; the order of its fields does not matter.
     ///
     /// A sample that cannot be written so that every reader gets it back as it is becomes a problem, which
     /// ``Packer`` raises before it writes anything.
     public mutating func add(key: String, fields: [(name: String, payload: PackPayload)]) {
+        add(key: key, fields: fields, keepsOrder: false)
+    }
+
+    /// With `keepsOrder`, members of a tar come in the order given; features of an Example are sorted always.
+    mutating func add(key: String, fields: [(name: String, payload: PackPayload)], keepsOrder: Bool) {
         guard !fields.isEmpty else { return refuse(.badName, "the sample has no field", key: key) }
         if fields.count > limits.fieldsPerSample {
             return refuse(
@@ -66,23 +109,99 @@ public struct PackInventory: Sendable {
         }
         if self.fields.count - first > 1 {
             let names = fieldNames
-            self.fields[first...].sort { byteOrder(names[$0.name], names[$1.name]) < 0 }
-            for index in first + 1..<self.fields.count
-            where self.fields[index - 1].name == self.fields[index].name {
-                let name = fieldNames[self.fields[index].name]
+            var sorted = self.fields[first...]
+            sorted.sort { byteOrder(names[$0.name], names[$1.name]) < 0 }
+            for index in first + 1..<self.fields.count where sorted[index - 1].name == sorted[index].name {
                 self.fields.removeSubrange(first...)
                 return refuse(
                     .duplicateField, "two files make the same field: names are compared in lower case",
-                    key: key,
-                    field: name)
+                    key: key, field: names[sorted[index].name])
             }
+            if !keepsOrder || format == .tfrecord { self.fields.replaceSubrange(first..., with: sorted) }
         }
-        samples.append(Sample(key: key, firstField: first, fieldCount: self.fields.count - first))
+        samples.append(
+            Sample(
+                key: key, firstField: first, fieldCount: self.fields.count - first, keepsOrder: keepsOrder))
     }
 
+    /// Adds a TFRecord record that is written byte for byte; `key` tells it in messages and when sorting.
+    mutating func addRecord(key: String, payload: PackPayload) {
+        fields.append(Field(name: intern("record"), payload: payload))
+        samples.append(Sample(key: key, firstField: fields.count - 1, fieldCount: 1, isRecord: true))
+    }
+
+    /// A file of a source, to be read again when its samples are packed.
+    mutating func bytes(of file: SourceFile, codec: CodecKind) -> SourceBytes {
+        let bytes = SourceBytes(file, codec: codec, opened: opened)
+        if codec != .none { compressedSources.append(bytes) }
+        return bytes
+    }
+
+    /// Paths of the files that payloads are read from, each once or more often.
+    var sourcePaths: [String] {
+        var paths: [String] = []
+        var last: SourceBytes?
+        for field in fields {
+            switch field.payload {
+            case .file(let path, _, _): paths.append(path)
+            case .item(let items as SourceItems, _, _) where items.bytes !== last:
+                last = items.bytes
+                paths.append(items.bytes.file.path)
+            default: break
+            }
+        }
+        return paths
+    }
+
+    /// Tells that a field got another name, because readers would not have taken its own.
+    mutating func noteRenamed(_ old: String, to new: String) {
+        if renamedFields.count < FieldNames.limit { renamedFields[old] = new }
+    }
+
+    /// Asked by long listings now and then.
+    func checkCancelled() throws(HeadraceError) {
+        if isCancelled() { throw HeadraceError.packCancelled }
+    }
+
+    /// Throws the defect, or leaves the sample out where the policy allows it.
+    mutating func leaveOut(_ defect: HeadraceError) throws(HeadraceError) {
+        guard defect.code.category == .data else { throw defect }
+        switch onDefect {
+        case .fail: throw defect
+        case .skip(let limit):
+            ignore(.defect, path: defect.description)
+            guard ignored[.defect]! <= limit else {
+                throw Self.tooMany(ignored[.defect]!, "\(limit)", defect)
+            }
+        case .skipShare(let share):
+            ignore(.defect, path: defect.description)
+            // A share says nothing of the first few.
+            if ignored[.defect]! + samples.count >= Self.shareJudgedFrom { try checkShare(share, defect) }
+        }
+    }
+
+    private static let shareJudgedFrom = 1000
+
+    private func checkShare(_ share: Double, _ last: HeadraceError?) throws(HeadraceError) {
+        let defects = ignored[.defect] ?? 0
+        guard Double(defects) > share * Double(defects + samples.count) else { return }
+        throw Self.tooMany(defects, "\(share * 100) % of \(defects + samples.count) samples", last)
+    }
+
+    private static func tooMany(_ count: Int, _ limit: String, _ last: HeadraceError?) -> HeadraceError {
+        HeadraceError(
+            .tooManyDefects, "\(count) samples are damaged, more than the limit of \(limit)",
+            at: last?.place ?? .init(), cause: last?.description)
+    }
+
+    /// Puts the samples in the order of `permutation`.
+    mutating func permute(_ permutation: [Int]) { samples = permutation.map { samples[$0] } }
+
     /// Counts something that the source found and leaves out.
-    public mutating func ignore(_ reason: IgnoredReason, path: String) {
-        ignored[reason, default: 0] += 1
+    public mutating func ignore(_ reason: IgnoredReason, path: String) { ignore(reason, 1, path: path) }
+
+    mutating func ignore(_ reason: IgnoredReason, _ count: Int, path: String) {
+        ignored[reason, default: 0] += count
         if ignoredExamples[reason, default: []].count < Self.namesInMessages {
             ignoredExamples[reason, default: []].append(path)
         }
@@ -100,6 +219,7 @@ public struct PackInventory: Sendable {
 
     /// Throws the first problem, with the others named in it.
     func check() throws(HeadraceError) {
+        if case .skipShare(let share) = onDefect { try checkShare(share, nil) }
         guard var error = problems.first else { return }
         if problemCount > 1 {
             let others = problems.dropFirst().map(\.description).joined(separator: "; ")
@@ -142,6 +262,12 @@ public struct PackInventory: Sendable {
         fields = []
         fields.reserveCapacity(old.1.count + old.0.count)
         for sample in old.0 {
+            guard !sample.isRecord else {
+                refuse(
+                    .usage, "a record that is kept as it is cannot get a class; pack it as tar",
+                    key: sample.key)
+                continue
+            }
             guard let name = top(sample), let rank = classes[ByteName(text: String(name))] else {
                 refuse(.badName, "the sample lies in no directory that could be its class", key: sample.key)
                 continue
@@ -149,7 +275,7 @@ public struct PackInventory: Sendable {
             let own = old.1[sample.firstField..<sample.firstField + sample.fieldCount]
             var all = own.map { (name: fieldNames[$0.name], payload: $0.payload) }
             all.append((name: "cls", payload: .bytes(Array(String(rank).utf8))))
-            add(key: sample.key, fields: all)
+            add(key: sample.key, fields: all, keepsOrder: sample.keepsOrder)
         }
         return names
     }

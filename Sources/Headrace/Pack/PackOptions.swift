@@ -77,6 +77,12 @@ public struct PackOptions: Sendable {
     public var classFromDirectory = false
     /// Replaces whatever shards of this pattern exist.
     public var overwrite = false
+    /// Continues an interrupted run of the same sources and options; starts one where there is none.
+    public var resume = false
+    /// The order of the samples.
+    public var order = PackOrder.asFound
+    /// What to do with damaged samples of a source.
+    public var onDefect = DefectPolicy.fail
 
     /// Options that pack to `output`; all others have their defaults.
     public init(output: String) {
@@ -95,6 +101,9 @@ struct PackSettings: Sendable {
     let workers: Int
     let classFromDirectory: Bool
     let overwrite: Bool
+    let resume: Bool
+    let order: PackOrder
+    let onDefect: DefectPolicy
 
     init(_ options: PackOptions) throws(HeadraceError) {
         pattern = try OutputPattern(options.output)
@@ -132,6 +141,12 @@ struct PackSettings: Sendable {
         }
         classFromDirectory = options.classFromDirectory
         overwrite = options.overwrite
+        resume = options.resume
+        guard !overwrite || !resume else {
+            throw HeadraceError(.usage, "to resume a run and to replace its shards exclude each other")
+        }
+        order = options.order
+        onDefect = options.onDefect
     }
 
     private static func level(_ options: PackOptions, _ codec: CodecKind) throws(HeadraceError) -> Int {

@@ -29,12 +29,18 @@ struct PackPlan: Sendable {
     let inventory: PackInventory
     let settings: PackSettings
     let classes: [String]?
+    /// Frames are rendered one after the other, because sources can only be read from front to back.
+    let rendersInOrder: Bool
+    let turn = SourceTurn()
     /// Uncompressed bytes of each sample, headers and padding included.
     private(set) var sampleByteCounts: [Int] = []
     private(set) var shards: [Shard] = []
     private(set) var frames: [Frame] = []
     /// Bytes of all payloads.
     private(set) var payloadByteCount = 0
+
+    /// Raised whenever the same samples and options make other bytes than before.
+    static let version = 1
 
     /// A last piece shorter than this joins the one before it: a frame of its own would cost more than it holds,
     /// and a record's checksum must not be cut in two.
@@ -46,6 +52,7 @@ struct PackPlan: Sendable {
         self.inventory = inventory
         self.settings = settings
         self.classes = classes
+        rendersInOrder = !inventory.compressedSources.isEmpty && !settings.order.isAnother
         guard !inventory.samples.isEmpty else {
             let ignored = inventory.ignored.sorted { $0.key.rawValue < $1.key.rawValue }
                 .map { "\($0.value) \($0.key.rawValue)" }.joined(separator: ", ")
@@ -63,6 +70,9 @@ struct PackPlan: Sendable {
         }
     }
 
+    /// Compressed sources are unpacked to a temporary file first, because samples come from anywhere in them.
+    var spoolsSources: Bool { settings.order.isAnother && !inventory.compressedSources.isEmpty }
+
     private mutating func measureSamples() throws(HeadraceError) {
         sampleByteCounts.reserveCapacity(inventory.samples.count)
         let tar = TarWriter()
@@ -73,7 +83,9 @@ struct PackPlan: Sendable {
                 payloadByteCount += field.payload.byteCount
                 total += byteCount(field, of: sample, tar)
             }
-            if settings.format == .tfrecord {
+            if sample.isRecord {
+                total = payloadSize(of: sample) + TFRecordWriter.headByteCount + TFRecordWriter.footByteCount
+            } else if settings.format == .tfrecord {
                 total += ExampleWriter.featureByteCount(
                     nameByteCount: ExampleWriter.keyName.utf8.count, payloadByteCount: sample.key.utf8.count)
                 total = ExampleWriter.exampleByteCount(featuresByteCount: total)
@@ -92,6 +104,10 @@ struct PackPlan: Sendable {
             }
             sampleByteCounts.append(total)
         }
+    }
+
+    private func payloadSize(of sample: PackInventory.Sample) -> Int {
+        inventory.fields(of: sample).reduce(0) { $0 + $1.payload.byteCount }
     }
 
     private func byteCount(_ field: PackInventory.Field, of sample: PackInventory.Sample, _ tar: TarWriter)

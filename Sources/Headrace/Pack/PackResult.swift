@@ -36,6 +36,11 @@ public struct PackSummary: Sendable, Equatable {
     public var fields: [String]
     /// What the values of `cls` stand for, where they are made from directories.
     public var classes: [String]?
+    /// Fields whose names readers would not have taken: old names to new.
+    public var renamedFields: [String: String]
+    /// Compressed sources are unpacked to a temporary file in the output's folder first, because samples come from
+    /// anywhere in them.
+    public var spoolsSources: Bool
     /// What the sources found and leave out, by reason.
     public var ignored: [IgnoredReason: Int]
     /// Some of the paths behind ``ignored``.
@@ -65,6 +70,8 @@ public struct PackResult: Sendable, Equatable {
     public var summary: PackSummary
     /// The shards, in order.
     public var shards: [PackedShard]
+    /// How many of them an interrupted run had finished.
+    public var keptShardCount: Int
     /// Path of the manifest.
     public var manifestPath: String
 

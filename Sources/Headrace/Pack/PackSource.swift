@@ -2,7 +2,8 @@ public import HeadraceCore
 
 /// Where samples to be packed come from.
 public protocol PackSource: Sendable {
-    /// Adds every sample to `inventory`, in the order they are to be packed in. Reads names and sizes, no payload.
+    /// Adds every sample to `inventory`, in the order they are to be packed in. Payloads are not kept: only where
+    /// they are and how large.
     ///
     /// Throws what keeps the source from being listed; names that cannot be packed are reported to the inventory,
     /// so that all of them are heard of at once.
@@ -34,4 +35,13 @@ public protocol PackItems: AnyObject, Sendable {
     func read(
         item index: Int, offset: Int, into destination: UnsafeMutableRawBufferPointer
     ) throws(HeadraceError)
+
+    /// What tells these payloads from others of the same sizes, such as a time of modification: an interrupted run
+    /// is only resumed with sources of the same version.
+    var version: String { get }
+}
+
+extension PackItems {
+    /// Nothing but the sizes tells one version from another.
+    public var version: String { "" }
 }

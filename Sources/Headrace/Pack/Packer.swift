@@ -13,7 +13,7 @@ internal import HeadraceFormats
 ///
 /// Everything is listed and checked before the first byte is written: bad names, duplicates and existing outputs
 /// leave nothing behind. A shard appears under its name only when it is whole and on disk, the manifest only when
-/// all shards are. The same sources and options make the same bytes, with any number of workers.
+/// all shards are. A run that was interrupted can be resumed. The same sources and options make the same bytes, with any number of workers.
 public final class Packer: @unchecked Sendable {
     // Sendable: `lock` guards the engine; the rest never changes.
     private let sources: [any PackSource]
@@ -40,28 +40,77 @@ public final class Packer: @unchecked Sendable {
         let plan = try makePlan()
         let summary = try summary(of: plan)
         let folder = OutputFolder(settings.pattern)
-        try folder.prepare(overwrite: settings.overwrite)
-        let engine = PackEngine(plan, report: report)
-        lock.lock()
-        self.engine = engine
-        if isCancelled { engine.cancel() }
-        lock.unlock()
-        let shards = try engine.run()
-        let codec = settings.codec
+        try folder.makeDirectories()
+        let journal = try PackJournal(folder.journalPath)
+        defer {
+            journal.release()
+            lock.withLock { engine = nil }
+        }
+        let kept: [Manifest.Shard?]
+        do throws(HeadraceError) {
+            kept = try begin(plan, folder, journal)
+        } catch {
+            if journal.isEmpty { journal.remove() }
+            throw error
+        }
+        let shards: [Manifest.Shard]
+        do throws(HeadraceError) {
+            try spoolSources(of: plan, in: folder)
+            shards = try write(plan, keeping: kept, journal, report)
+        } catch {
+            journal.removeUnlessUseful()
+            throw error
+        }
         let set = Manifest.ShardSet(
-            pattern: settings.pattern.nameInManifest, format: settings.format, codec: codec,
-            level: codec == .none ? nil : settings.level,
-            frameByteCount: codec == .none ? nil : settings.frameByteCount, fields: summary.fields,
-            classes: plan.classes, libraries: codec.libraryVersion.map { [codec.rawValue: $0] } ?? [:],
-            shards: shards)
+            pattern: settings.pattern.nameInManifest, format: settings.format, codec: settings.codec,
+            level: settings.codec == .none ? nil : settings.level,
+            frameByteCount: settings.codec == .none ? nil : settings.frameByteCount, fields: summary.fields,
+            classes: plan.classes, libraries: settings.libraries, shards: shards)
         try folder.publish(set)
+        journal.remove()
         return PackResult(
             summary: summary,
             shards: shards.map {
                 PackedShard(
                     name: $0.name, sampleCount: $0.sampleCount, byteCount: $0.byteCount,
                     uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256)
-            }, manifestPath: folder.manifestPath)
+            }, keptShardCount: kept.count { $0 != nil }, manifestPath: folder.manifestPath)
+    }
+
+    /// Makes the folder ready, and says which shards of an interrupted run can stay.
+    private func begin(
+        _ plan: PackPlan, _ folder: OutputFolder, _ journal: PackJournal
+    ) throws(HeadraceError) -> [Manifest.Shard?] {
+        let facts = PackJournal.Facts(plan)
+        guard settings.resume, !journal.isEmpty else {
+            try folder.prepare(overwrite: settings.overwrite, isInterrupted: !journal.isEmpty)
+            try journal.begin(facts)
+            return Array(repeating: nil, count: plan.shards.count)
+        }
+        let earlier = try journal.contents()
+        if let difference = earlier.facts.difference(from: facts) {
+            throw HeadraceError(
+                .exists,
+                "the interrupted run cannot be resumed: \(difference); use the same sources and options, or start "
+                    + "over with --overwrite", at: .init(shard: journal.path))
+        }
+        let kept = try folder.keep(earlier.entries, of: plan, processes: earlier.processes) {
+            self.lock.withLock { self.isCancelled }
+        }
+        try journal.goOn(keeping: kept.count { $0 != nil })
+        return kept
+    }
+
+    private func write(
+        _ plan: PackPlan, keeping kept: [Manifest.Shard?], _ journal: PackJournal,
+        _ report: (@Sendable (PackProgress) -> Void)?
+    ) throws(HeadraceError) -> [Manifest.Shard] {
+        let engine = PackEngine(plan, keeping: kept, journal: journal, report: report)
+        lock.lock()
+        self.engine = engine
+        if isCancelled { engine.cancel() }
+        lock.unlock()
+        return try engine.run()
     }
 
     /// Makes ``run(report:)`` end soon with the error `cancelled`. Shards that are finished stay, unfinished ones are
@@ -74,14 +123,26 @@ public final class Packer: @unchecked Sendable {
     }
 
     private func makePlan() throws(HeadraceError) -> PackPlan {
-        var inventory = PackInventory()
+        var inventory = PackInventory(format: settings.format, onDefect: settings.onDefect) { [self] in
+            lock.withLock { isCancelled }
+        }
         for source in sources { try source.addSamples(to: &inventory) }
         try inventory.check()
         let classes = settings.classFromDirectory ? inventory.addClasses() : nil
         inventory.refuseDuplicateKeys()
         try inventory.check()
         try refuseOwnShards(inventory)
+        try inventory.arrange(settings.order)
         return try PackPlan(inventory, classes: classes, settings: settings)
+    }
+
+    /// Gives compressed sources ranges where their samples come in another order than theirs.
+    private func spoolSources(of plan: PackPlan, in folder: OutputFolder) throws(HeadraceError) {
+        guard settings.order.isAnother, !plan.inventory.compressedSources.isEmpty else { return }
+        let spool = try Spool(in: folder.path)
+        for bytes in plan.inventory.compressedSources {
+            try bytes.spool(to: spool) { lock.withLock { isCancelled } }
+        }
     }
 
     /// Earlier shards of this very pattern among the files to be packed are a slip: they would be packed into
@@ -89,9 +150,8 @@ public final class Packer: @unchecked Sendable {
     private func refuseOwnShards(_ inventory: PackInventory) throws(HeadraceError) {
         let folder = settings.pattern.directory.isEmpty ? "." : settings.pattern.directory
         guard let real = Self.realPath(folder) else { return }
-        for field in inventory.fields {
-            guard case .file(let path, _, _) = field.payload,
-                let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")),
+        for path in inventory.sourcePaths {
+            guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")),
                 settings.pattern.matches(String(path[path.utf8.index(after: slash)...])),
                 let parent = Self.realPath(String(path[..<slash])), parent.utf8.elementsEqual(real.utf8)
             else { continue }
@@ -117,6 +177,7 @@ public final class Packer: @unchecked Sendable {
             payloadByteCount: plan.payloadByteCount,
             uncompressedByteCount: plan.shards.reduce(0) { $0 + $1.byteCount },
             fields: plan.fieldNames(of: 0..<plan.inventory.samples.count), classes: plan.classes,
+            renamedFields: plan.inventory.renamedFields, spoolsSources: plan.spoolsSources,
             ignored: plan.inventory.ignored, ignoredExamples: plan.inventory.ignoredExamples,
             leftovers: try OutputFolder(settings.pattern).leftovers())
     }

@@ -35,7 +35,7 @@ final class ShardOutput: @unchecked Sendable {
     func abort() { file.abort() }
 
     /// Closes the shard, brings it to disk under its name, and writes its index.
-    func finish() throws(HeadraceError) -> Manifest.Shard {
+    func finish() throws(HeadraceError) -> (shard: Manifest.Shard, indexSHA256: String) {
         if let seekTable = SeekTable.of(plan.settings.codec) {
             let table = OutputBuffer()
             seekTable.append(frames, to: table)
@@ -55,10 +55,10 @@ final class ShardOutput: @unchecked Sendable {
             ShardIndexLayout.path(forShard: path), replacing: plan.settings.overwrite)
         try unsafe indexFile.append(index.bytes)
         try indexFile.commit()
-        return Manifest.Shard(
-            name: plan.settings.pattern.name(number), sampleCount: shard.samples.count,
-            byteCount: file.byteCount,
-            uncompressedByteCount: shard.byteCount, sha256: sha256.hexadecimal())
+        return (
+            plan.manifestEntry(number, byteCount: file.byteCount, sha256: sha256.hexadecimal()),
+            unsafe SHA256.hexadecimal(index.bytes)
+        )
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws(HeadraceError) {
@@ -84,6 +84,13 @@ extension OutputPattern {
 }
 
 extension PackPlan {
+    /// What the manifest says of a finished shard.
+    func manifestEntry(_ number: Int, byteCount: Int, sha256: String) -> Manifest.Shard {
+        Manifest.Shard(
+            name: settings.pattern.name(number), sampleCount: shards[number].samples.count,
+            byteCount: byteCount, uncompressedByteCount: shards[number].byteCount, sha256: sha256)
+    }
+
     /// Names of the fields of `samples`, sorted bytewise.
     func fieldNames(of samples: Range<Int>) -> [String] {
         var isUsed = [Bool](repeating: false, count: inventory.fieldNames.count)

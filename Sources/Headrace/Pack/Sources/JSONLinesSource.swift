@@ -1,0 +1,76 @@
+public import HeadraceCore
+internal import HeadraceFormats
+
+/// Files with a JSON object on each line (JSON Lines, NDJSON), plain or compressed: each is a sample with the field
+/// `json`, the bytes of its line.
+///
+/// Every line is parsed, so that nothing is packed that a reader chokes on. Blank lines are passed over and counted.
+public struct JSONLinesSource: PackSource {
+    /// The files, in order.
+    public let paths: [String]
+    /// Name of the member that is the sample's key: a string or an integer. Nil: keys are the file's name and a
+    /// number.
+    public let keyField: String?
+
+    /// The objects of these files.
+    public init(_ paths: [String], keyField: String? = nil) {
+        self.paths = paths
+        self.keyField = keyField
+    }
+
+    /// Reads the files once.
+    public func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
+        for path in paths {
+            let file = try SourceFile(path)
+            let codec = try file.codec()
+            let items = SourceItems(inventory.bytes(of: file, codec: codec))
+            let lines = try LineReader(file, codec: codec)
+            let keys = GeneratedKeys(path)
+            while try lines.next() {
+                let line = lines.current
+                if line.number & 0xFFF == 0 { try inventory.checkCancelled() }
+                do throws(HeadraceError) {
+                    guard let object = try object(lines) else {
+                        inventory.ignore(.blankLine, path: "\(path):\(line.number)")
+                        continue
+                    }
+                    let key = try key(object.value, lines) ?? keys.key(line.number - 1)
+                    let payload = PackPayload.item(
+                        items, index: line.offset + object.range.lowerBound, byteCount: object.range.count)
+                    inventory.add(key: key, fields: [(name: "json", payload: payload)])
+                } catch {
+                    try inventory.leaveOut(error)
+                }
+            }
+        }
+    }
+
+    /// The object of the current line and where it stands in it; nil for a blank line.
+    private func object(_ lines: LineReader) throws(HeadraceError) -> (value: JSONValue, range: Range<Int>)? {
+        let bytes = unsafe Array(lines.bytes)
+        let isSpace: (UInt8) -> Bool = { [0x20, 0x09, 0x0D].contains($0) }
+        // A byte order mark is no part of the text.
+        let mark = lines.current.offset == 0 && bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+        guard let start = bytes[mark...].firstIndex(where: { !isSpace($0) }),
+            let last = bytes.lastIndex(where: { !isSpace($0) })
+        else { return nil }
+        let value: JSONValue
+        do throws(HeadraceError) {
+            value = try JSONValue(parsing: Array(bytes[start...last]))
+        } catch {
+            throw lines.error(error.code, error.message, at: start + (error.place.offset ?? 0))
+        }
+        guard value.objectValue != nil else { throw lines.error(.badValue, "this is no JSON object") }
+        return (value, start..<last + 1)
+    }
+
+    private func key(_ object: JSONValue, _ lines: LineReader) throws(HeadraceError) -> String? {
+        guard let keyField else { return nil }
+        switch object[keyField] {
+        case .string(let key): return key
+        case .int(let key): return String(key)
+        case nil: throw lines.error(.missingField, "the object has no member '\(keyField)' to be its key")
+        default: throw lines.error(.badValue, "the member '\(keyField)' is neither a string nor an integer")
+        }
+    }
+}

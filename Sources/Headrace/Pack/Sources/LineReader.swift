@@ -1,0 +1,145 @@
+internal import Glibc
+internal import HeadraceCore
+internal import HeadraceFormats
+
+/// Caps on sources that are text, each with its default.
+enum TextLimits {
+    /// Bytes of one line, or of one row of a table with all the lines in it.
+    static let lineByteCount = 256 << 20
+    /// Columns of a table: what readers accept as fields.
+    static let columns = FormatLimits().fieldsPerSample
+}
+
+/// A file as text: what it is compressed with, and its uncompressed bytes in order.
+final class LineReader {
+    /// Where a line lies. Its bytes are good until the next one is read.
+    struct Line {
+        /// In the uncompressed file.
+        let offset: Int
+        /// Of its first line, counted from 1.
+        let number: Int
+    }
+
+    let path: String
+    private let reader: SourceReader
+    private let buffer = OutputBuffer(capacity: pieceBytes + 4096)
+    /// The current line in `buffer`, with its line feed.
+    private var start = 0
+    private var end = 0
+    /// Offset, in the uncompressed file, of the first byte in `buffer`.
+    private var bufferOffset = 0
+    private var lineCount = 0
+    private var firstNumber = 0
+    private var isAtEnd = false
+
+    private static let pieceBytes = 256 << 10
+
+    init(_ file: SourceFile, codec: CodecKind) throws(HeadraceError) {
+        path = file.path
+        reader = try SourceReader(file, codec: codec)
+    }
+
+    /// The current line without its line feed and the carriage return before it.
+    var bytes: UnsafeRawBufferPointer {
+        var end = end
+        if end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\n") {
+            end -= 1
+            if end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+        }
+        return unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end])
+    }
+
+    /// The current line as it stands in the file.
+    var wholeBytes: UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end])
+    }
+
+    var current: Line { Line(offset: bufferOffset + start, number: firstNumber) }
+
+    /// Goes on to the next line; false at the end of the file.
+    func next() throws(HeadraceError) -> Bool {
+        start = end
+        firstNumber = lineCount + 1
+        return try findEnd()
+    }
+
+    /// Makes the next line a part of the current one; false at the end of the file.
+    func extend() throws(HeadraceError) -> Bool { try findEnd() }
+
+    private func findEnd() throws(HeadraceError) -> Bool {
+        var scanned = end
+        while true {
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[scanned...])
+            if let base = rest.baseAddress, let found = unsafe memchr(base, 0x0A, rest.count) {
+                end = unsafe scanned + (UnsafeRawPointer(found) - base) + 1
+                break
+            }
+            if isAtEnd {
+                guard buffer.count > end else { return false }
+                end = buffer.count
+                break
+            }
+            guard buffer.count - start <= TextLimits.lineByteCount else { throw tooLong() }
+            scanned = buffer.count - makeRoom()
+            if try reader.read(into: buffer, room: Self.pieceBytes) == 0 { isAtEnd = true }
+        }
+        guard end - start <= TextLimits.lineByteCount else { throw tooLong() }
+        lineCount += 1
+        return true
+    }
+
+    /// Drops what lies before the current line; returns how many bytes.
+    private func makeRoom() -> Int {
+        let gone = start
+        guard gone > 0 else { return 0 }
+        buffer.removeFirst(gone)
+        bufferOffset += gone
+        start = 0
+        end -= gone
+        return gone
+    }
+
+    private func tooLong() -> HeadraceError {
+        error(
+            .limitExceeded,
+            "longer than \(TextLimits.lineByteCount) bytes (limit lineByteCount); is this the right format?")
+    }
+
+    /// An error about the current line.
+    func error(_ code: HeadraceError.Code, _ message: String, at byte: Int = 0) -> HeadraceError {
+        HeadraceError(
+            code, "line \(firstNumber): \(message)", at: .init(shard: path, offset: current.offset + byte))
+    }
+
+    /// Throws unless the current line is UTF-8.
+    func checkText() throws(HeadraceError) {
+        if let wrong = unsafe invalidUTF8(wholeBytes) {
+            throw error(.badValue, "byte \(wrong + 1) is no valid UTF-8; convert the file first", at: wrong)
+        }
+    }
+}
+
+/// Where `bytes` cease to be UTF-8; nil when they are all of it.
+func invalidUTF8(_ bytes: UnsafeRawBufferPointer) -> Int? {
+    do throws(UTF8.ValidationError) {
+        _ = try unsafe UTF8Span(validating: bytes.assumingMemoryBound(to: UInt8.self).span)
+        return nil
+    } catch {
+        return error.byteOffsets.lowerBound
+    }
+}
+
+extension SourceFile {
+    /// What the file is compressed with, by its first bytes.
+    func codec() throws(HeadraceError) -> CodecKind {
+        let head = try head(4)
+        if head.starts(with: [0x1F, 0x8B]) { return .gzip }
+        guard head.count == 4 else { return .none }
+        let magic = head.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        switch magic {
+        case 0xFD2F_B528, 0x184D_2A50...0x184D_2A5F: return .zstd
+        case 0x184D_2204: return .lz4
+        default: return .none
+        }
+    }
+}

@@ -1,0 +1,167 @@
+public import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// Shards that exist already, of any format and codec that is read: repacked into others.
+///
+/// Into tar, samples of a tar keep key, fields and their order, and the features of a `tf.Example` become fields.
+/// Into TFRecord, samples of a tar become Examples, and records stay byte for byte what they are. Every shard is
+/// read twice: once to find and check its samples, once to copy them; a compressed one is decompressed twice.
+public struct ShardSource: PackSource {
+    /// The shards, in the order in which their samples come.
+    public let paths: [String]
+
+    /// The samples of these shards.
+    public init(_ paths: [String]) { self.paths = paths }
+
+    /// Reads the shards once.
+    public func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
+        let sidecars = ShardSidecars()
+        for path in paths {
+            do throws(HeadraceError) {
+                try add(path, sidecars, &inventory)
+            } catch {
+                throw error.placed(shard: path)
+            }
+        }
+    }
+
+    private func add(
+        _ path: String, _ sidecars: ShardSidecars, _ inventory: inout PackInventory
+    ) throws(HeadraceError) {
+        let file = try SourceFile(path)
+        let names = FieldNames()
+        let entry = try sidecars.folder(ofShard: path)?.entry(named: baseName(path))
+        let listed = entry.map {
+            Shard.Listed(byteCount: $0.shard.byteCount, sampleCount: $0.shard.sampleCount)
+        }
+        let reader = try ShardReader(path, names: names, listed: listed)
+        var listing = ShardListing(
+            path: path, format: reader.format, names: names,
+            bytes: inventory.bytes(of: file, codec: reader.codec))
+        try reader.readChunks { (chunk) throws(HeadraceError) in
+            try inventory.checkCancelled()
+            try listing.add(chunk, &inventory)
+            return true
+        }
+        let descriptor = try file.reopen()
+        let opened = OpenedFile(descriptor)
+        try file.check(opened.number)
+        noteIgnored(reader.account, path, &inventory)
+    }
+
+    /// Members and bytes that make no sample, under the names that files of a directory have for it.
+    private func noteIgnored(_ account: ShardAccount, _ path: String, _ inventory: inout PackInventory) {
+        let reasons: [String: IgnoredReason] = [
+            "metaMembers": .metaMember, "hiddenMembers": .dotfile, "unmatchedNames": .noExtension,
+            "directories": .directoryMember, "links": .notRegularMember, "specialFiles": .notRegularMember,
+            "missingEndOfArchive": .missingEndOfArchive,
+        ]
+        for (name, count) in account.ignored.sorted(by: { $0.key < $1.key }) {
+            if let reason = reasons[name] {
+                inventory.ignore(reason, count, path: path)
+            } else {
+                // Bytes, not members: the shard counts once.
+                inventory.ignore(.dataAfterEnd, path: path)
+            }
+        }
+    }
+}
+
+/// The samples of one shard as they are found.
+private struct ShardListing {
+    let path: String
+    let format: ShardFormatKind
+    let names: FieldNames
+    let bytes: SourceBytes
+    private let items: SourceItems
+    private let keys: GeneratedKeys
+    private var examples: ExampleMembers
+
+    init(path: String, format: ShardFormatKind, names: FieldNames, bytes: SourceBytes) {
+        self.path = path
+        self.format = format
+        self.names = names
+        self.bytes = bytes
+        items = SourceItems(bytes)
+        keys = GeneratedKeys(path)
+        examples = ExampleMembers(items)
+    }
+
+    mutating func add(_ chunk: Chunk, _ inventory: inout PackInventory) throws(HeadraceError) {
+        let table = chunk.table
+        for (index, sample) in table.samples.enumerated() {
+            if sample.defect >= 0 {
+                try inventory.leaveOut(table.defects[Int(sample.defect)].placed(shard: path))
+                continue
+            }
+            let fields = table.fields[Int(sample.firstField)..<Int(sample.firstField + sample.fieldCount)]
+            if format == .tfrecord {
+                guard let field = fields.first else { continue }
+                do throws(HeadraceError) {
+                    try addRecord(field, chunk, ordinal: chunk.firstOrdinal + index, &inventory)
+                } catch {
+                    try inventory.leaveOut(error.placed(shard: path, offset: sample.offset))
+                }
+                continue
+            }
+            let named = fields.map { field in
+                (
+                    name: names.name(of: field.name),
+                    payload: PackPayload.item(
+                        items, index: chunk.shardOffset + field.offset, byteCount: field.length)
+                )
+            }
+            inventory.add(key: table.key(of: sample), fields: named, keepsOrder: true)
+        }
+    }
+
+    private mutating func addRecord(
+        _ field: FieldRecord, _ chunk: Chunk, ordinal: Int, _ inventory: inout PackInventory
+    ) throws(HeadraceError) {
+        let record = unsafe UnsafeRawBufferPointer(
+            start: chunk.view.base! + field.offset, count: field.length)
+        let offset = chunk.shardOffset + field.offset
+        let payload = PackPayload.item(items, index: offset, byteCount: field.length)
+        guard unsafe try examples.parse(record, at: offset) else {
+            let key = keys.key(ordinal)
+            if inventory.format == .tfrecord {
+                inventory.addRecord(key: key, payload: payload)
+            } else {
+                inventory.add(key: key, fields: [(name: "record", payload: payload)])
+            }
+            return
+        }
+        let key = try unsafe examples.key(record) ?? keys.key(ordinal)
+        if inventory.format == .tfrecord { return inventory.addRecord(key: key, payload: payload) }
+        do throws(HeadraceError) {
+            let fields = try unsafe examples.fields(record, at: offset, &inventory)
+            inventory.add(key: key, fields: fields, keepsOrder: true)
+        } catch {
+            throw error.placed(key: key)
+        }
+    }
+}
+
+/// Keys for samples that have none: the file's name up to its first dot, and a number. The number is padded to a
+/// fixed width, so that keys sort in the order of the file and stay the same when it grows.
+struct GeneratedKeys {
+    private static let digits = 9
+    private let stem: String
+
+    init(_ path: String) {
+        let name = baseName(path)
+        stem = String(decoding: Array(name.utf8.prefix { $0 != UInt8(ascii: ".") }), as: UTF8.self)
+    }
+
+    func key(_ ordinal: Int) -> String {
+        let number = String(ordinal)
+        return "\(stem)-\(String(repeating: "0", count: max(0, Self.digits - number.utf8.count)))\(number)"
+    }
+}
+
+/// What stands behind the last '/'.
+func baseName(_ path: String) -> String {
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return path }
+    return String(path[path.utf8.index(after: slash)...])
+}
