@@ -142,7 +142,9 @@ private final class NumberListItems: SourceItems, @unchecked Sendable {
         let headerByteCount = array.count
         array += [UInt8](repeating: 0, count: list.count * (list.isFloat ? 4 : 8))
         unsafe array.withUnsafeMutableBytes {
-            if let base = $0.baseAddress { unsafe feature.copyNumbers(whole.bytes, to: base + headerByteCount) }
+            if let base = $0.baseAddress {
+                unsafe feature.copyNumbers(whole.bytes, to: base + headerByteCount)
+            }
         }
         unsafe array.withUnsafeBytes {
             unsafe destination.copyMemory(
