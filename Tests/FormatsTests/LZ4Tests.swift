@@ -227,6 +227,26 @@ struct LZ4Tests {
         #expect(refusal { _ in }?.code == .truncated)
     }
 
+    /// Which error, where, and what came out before it: the same however the bytes come and go.
+    @Test(arguments: [["-B4", "-BD"], ["-B4", "-BX"], ["-B4", "-BD", "--content-size"], ["-l"]])
+    func damageIsJudgedAlikeInEveryStep(_ arguments: [String]) throws {
+        try Oracle.inTemporaryFolder { folder in
+            let plain = Self.text(150_000)
+            guard let file = try lz4(plain, arguments, in: folder) else { return }
+            var generator = SeededGenerator(11)
+            for _ in 0..<40 {
+                var bytes = file
+                let place = Int.random(in: 0..<bytes.count, using: &generator)
+                bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+                let whole = decompressEveryWay(bytes, .lz4, name: "byte \(place)")
+                let small = decompress(bytes, .lz4, inputStep: 3000, outputStep: 1111)
+                let isSame = whole.bytes == small.bytes
+                #expect(isSame, "byte \(place): \(whole.bytes.count) and \(small.bytes.count)")
+                #expect(whole.error?.place == small.error?.place, "byte \(place)")
+            }
+        }
+    }
+
     @Test func goodBlocksBeforeABadOneComeOut() throws {
         try Oracle.inTemporaryFolder { folder in
             let plain = Self.text(300_000)
