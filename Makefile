@@ -1,5 +1,5 @@
 # Everything is done by SwiftPM and the scripts; these are their short names.
-.PHONY: build test demo format lint
+.PHONY: build test demo dist format lint
 
 build:
 	bash Scripts/toolchain.sh
@@ -17,3 +17,6 @@ format:
 
 lint:
 	swift format lint --strict -r Sources Tests Package.swift
+
+dist:
+	bash Scripts/dist.sh

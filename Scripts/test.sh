@@ -7,12 +7,24 @@ bash Scripts/toolchain.sh
 bash Scripts/dependencies.sh
 swift build --build-tests
 
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Tests run side by side, so what failed stands far up: it is said again at the end.
+run_tests() {
+    if ! swift test --skip-build --disable-xctest 2>&1 | tee "$log"; then
+        echo "== What failed"
+        grep -E '✘|recorded an issue|Fatal error|error:' "$log" | tail -40
+        return 1
+    fi
+}
+
 echo "== All tests without io_uring"
-HEADRACE_IO_URING=off swift test --skip-build --disable-xctest
+HEADRACE_IO_URING=off run_tests
 
 echo "== A package that depends on Headrace by a version tag"
 bash Scripts/dependent.sh
 
 # Last, so that the last line counts all tests.
 echo "== All tests"
-swift test --skip-build --disable-xctest
+run_tests

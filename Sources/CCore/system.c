@@ -22,3 +22,16 @@ int headrace_cpu_count(void) {
     // More cores than the set has bits for: take what is online.
     return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
+
+static int argument_count;
+static char **arguments;
+
+// glibc hands the arguments of main to constructors as well.
+__attribute__((constructor)) static void keep_arguments(int count, char **values) {
+    argument_count = count;
+    arguments = values;
+}
+
+const char *headrace_argument(int index) {
+    return index >= 0 && index < argument_count && arguments ? arguments[index] : NULL;
+}

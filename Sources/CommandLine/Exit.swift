@@ -40,7 +40,7 @@ package func runTool(_ root: any ParsableCommand.Type, named name: String) -> Ne
     Interrupt.watch()
     let status: Int32
     do {
-        var command = try root.parseAsRoot(LongWordLists.folded(Array(CommandLine.arguments.dropFirst())))
+        var command = try root.parseAsRoot(LongWordLists.folded(Array(processArguments().dropFirst())))
         try command.run()
         status = finish(name, ExitStatus.done)
     } catch let error as Exit {

@@ -57,3 +57,15 @@ package func errorDescription(_ number: Int32) -> String {
 
 /// Cores in the affinity mask of this process.
 package func affinityCoreCount() -> Int { max(1, Int(headrace_cpu_count())) }
+
+/// The words this process was started with, its own name first.
+///
+/// The standard library reads them from /proc, which a bare root file system may not have; a tool that saw no
+/// arguments there would print its help and claim success.
+package func processArguments() -> [String] {
+    var words: [String] = []
+    while let word = unsafe headrace_argument(Int32(words.count)) {
+        words.append(unsafe String(cString: word))
+    }
+    return words
+}

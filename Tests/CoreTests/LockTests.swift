@@ -140,3 +140,10 @@ private final class Shared: @unchecked Sendable {
         #expect(total.ignored == ["hiddenMembers": 4])
     }
 }
+
+@Suite struct ProcessTests {
+    @Test func argumentsAreThoseOfTheProcess() {
+        #expect(processArguments() == CommandLine.arguments)
+        #expect(!processArguments().isEmpty)
+    }
+}

@@ -124,12 +124,16 @@ import Testing
     @Test func cancellingATaskEndsItsIteration() async throws {
         let fixture = try LoaderFixture("s-%03d.tar", counts: [50])
         let loader = try Dataset(fixture.pattern).batched(10).repeated(nil).loader()
+        let (started, starter) = AsyncStream<Void>.makeStream()
         let task = Task {
             var count = 0
-            for try await _ in loader { count += 1 }
+            for try await _ in loader {
+                count += 1
+                starter.yield()
+            }
             return count
         }
-        try await Task.sleep(nanoseconds: 50_000_000)
+        for await _ in started { break }
         task.cancel()
         #expect(try await task.value > 0)
     }

@@ -32,14 +32,14 @@ struct ToolProcess {
 
     static func path(_ tool: String) -> String { "\(folder)/\(tool)" }
 
-    /// Runs `headrace` with `arguments` to its end, ten seconds at most.
+    /// Runs `headrace` with `arguments` to its end; one that takes a minute hangs.
     static func headrace(_ arguments: String..., in directory: String? = nil) throws -> ToolProcess {
         try run(path("headrace"), arguments, in: directory)
     }
 
     /// Runs a program; output goes to files, so that no full pipe can hold it up.
     static func run(
-        _ program: String, _ arguments: [String], in directory: String? = nil, seconds: Double = 10
+        _ program: String, _ arguments: [String], in directory: String? = nil, seconds: Double = 60
     ) throws -> ToolProcess {
         let scratch = try Scratch()
         let process = Process()
@@ -74,6 +74,20 @@ struct ToolProcess {
             output: try Data(contentsOf: URL(fileURLWithPath: outputPath)),
             error: String(decoding: try Data(contentsOf: URL(fileURLWithPath: errorPath)), as: UTF8.self),
             peakByteCount: peak, timedOut: timedOut)
+    }
+
+    /// Waits until the process has blocked SIGINT, which it does before it starts a thread that takes it: however
+    /// slow the machine is, a signal sent after this ends it in order.
+    static func waitUntilItHearsSignals(_ process: Process) throws {
+        let deadline = Date(timeIntervalSinceNow: 60)
+        while process.isRunning, Date() < deadline {
+            let path = "/proc/\(process.processIdentifier)/status"
+            let status = try? String(contentsOfFile: path, encoding: .utf8)
+            let line = status?.split(separator: "\n").first { $0.hasPrefix("SigBlk:") }
+            let mask = line.flatMap { UInt64($0.dropFirst(7).drop { $0 == "\t" || $0 == " " }, radix: 16) }
+            if let mask, mask & (1 << UInt64(SIGINT - 1)) != 0 { return }
+            usleep(500)
+        }
     }
 
     /// The kernel's high-water mark of the process; 0 when it is gone.

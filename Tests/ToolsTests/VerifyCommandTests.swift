@@ -169,7 +169,8 @@ struct VerifyCommandTests {
         process.standardOutput = pipe
         process.standardError = FileHandle.nullDevice
         try process.run()
-        usleep(300_000)
+        try ToolProcess.waitUntilItHearsSignals(process)
+        usleep(100_000)
         process.interrupt()
         let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()

@@ -12,4 +12,7 @@ const char *headrace_errno_name(int number);
 /// Cores in the affinity mask of this process.
 int headrace_cpu_count(void);
 
+/// Argument `index` of this process; NULL beyond the last.
+const char *headrace_argument(int index);
+
 #endif

@@ -78,20 +78,23 @@ final class PackEngine: @unchecked Sendable {
 
     private func work() {
         let renderer = FrameRenderer(plan)
-        var compressor: (writer: ZstdFrameWriter, input: OutputBuffer)?
+        var compressor: (writer: any FrameWriter, input: OutputBuffer)?
         while let (index, checksum, buffer) = takeFrame() {
             do throws(HeadraceError) {
                 let frame = plan.frames[index]
                 var row: SeekTableRow?
-                if plan.settings.codec == .zstd {
-                    let zstd =
+                if plan.settings.codec != .none {
+                    let used =
                         if let compressor { compressor } else {
-                            (writer: try ZstdFrameWriter(level: plan.settings.level), input: OutputBuffer())
+                            (
+                                writer: try plan.settings.codec.makeFrameWriter(level: plan.settings.level),
+                                input: OutputBuffer()
+                            )
                         }
-                    compressor = zstd
-                    zstd.input.removeAll()
-                    try renderer.render(frame, checksum: checksum, into: zstd.input)
-                    row = try unsafe zstd.writer.appendFrame(zstd.input.bytes, to: buffer)
+                    compressor = used
+                    used.input.removeAll()
+                    try renderer.render(frame, checksum: checksum, into: used.input)
+                    row = try unsafe used.writer.appendFrame(used.input.bytes, to: buffer)
                 } else {
                     try renderer.render(frame, checksum: checksum, into: buffer)
                 }

@@ -47,12 +47,12 @@ public final class Packer: @unchecked Sendable {
         if isCancelled { engine.cancel() }
         lock.unlock()
         let shards = try engine.run()
+        let codec = settings.codec
         let set = Manifest.ShardSet(
-            pattern: settings.pattern.nameInManifest, format: settings.format, codec: settings.codec,
-            level: settings.codec == .zstd ? settings.level : nil,
-            frameByteCount: settings.codec == .zstd ? settings.frameByteCount : nil, fields: summary.fields,
-            classes: plan.classes,
-            libraries: settings.codec == .zstd ? ["zstd": ZstdFrameWriter.libraryVersion] : [:],
+            pattern: settings.pattern.nameInManifest, format: settings.format, codec: codec,
+            level: codec == .none ? nil : settings.level,
+            frameByteCount: codec == .none ? nil : settings.frameByteCount, fields: summary.fields,
+            classes: plan.classes, libraries: codec.libraryVersion.map { [codec.rawValue: $0] } ?? [:],
             shards: shards)
         try folder.publish(set)
         return PackResult(
@@ -112,7 +112,7 @@ public final class Packer: @unchecked Sendable {
         PackSummary(
             readPattern: settings.pattern.readPattern(count: plan.shards.count),
             format: settings.format == .tar ? .tar : .tfrecord,
-            codec: settings.codec == .zstd ? .zstd : .none,
+            codec: PackCodec.allCases.first { $0.kind == settings.codec } ?? .none,
             shardCount: plan.shards.count, sampleCount: plan.inventory.samples.count,
             payloadByteCount: plan.payloadByteCount,
             uncompressedByteCount: plan.shards.reduce(0) { $0 + $1.byteCount },
