@@ -10,7 +10,8 @@ public struct JSONTextDecoder: Decoder {
 
     /// Spans of JSON; throws `badValue` when `payload` is none.
     public func column(for payload: UnsafeRawBufferPointer) throws(HeadraceError) -> ColumnLayout {
-        try unsafe JSONScanner.validate(payload)
+        // Without a payload there is none to be wrong: samples may lack an optional field for long.
+        if unsafe payload.baseAddress != nil { try unsafe JSONScanner.validate(payload) }
         return .spans(.json)
     }
 
@@ -60,6 +61,7 @@ public struct JSONValueDecoder: Decoder {
             throw HeadraceError(
                 .usage, "a JSON value cannot be read as \(elementType.rawValue); take int64, float64 or bool")
         }
+        guard unsafe payload.baseAddress != nil else { return .fixed(elementType, shape: []) }
         var text = ""
         let row = UnsafeMutableRawBufferPointer.allocate(byteCount: 8, alignment: 8)
         defer { unsafe row.deallocate() }

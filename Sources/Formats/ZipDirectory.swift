@@ -177,7 +177,6 @@ package struct ZipMember: Sendable, Equatable {
             throw Self.malformed("an entry of its directory is cut")
         }
         let sizes = try sizes(at, extra: name.upperBound..<name.upperBound + extraLength)
-        let text = bytes.text(name)
         guard nameLength <= limits.nameBytes else {
             throw HeadraceError(
                 .limitExceeded,
@@ -186,19 +185,19 @@ package struct ZipMember: Sendable, Equatable {
         }
         // Bits 0 and 6: encryption; 13: an encrypted directory; 5: patches.
         guard flags & 0x2061 == 0 else {
-            throw HeadraceError(.unsupported, "member '\(text())' of the zip archive is encrypted")
+            throw HeadraceError(.unsupported, "member '\(text(name))' of the zip archive is encrypted")
         }
-        let way = try Self.method(method, text)
+        let way = try self.method(method, name)
         guard let data = dataPlace(header: sizes.header, name, sizes.compressed) else {
-            throw Self.malformed("member '\(text())' is not where the directory says")
+            throw Self.malformed("member '\(text(name))' is not where the directory says")
         }
         guard way == .deflated || sizes.compressed == sizes.plain else {
-            throw Self.malformed("member '\(text())' is stored with two sizes")
+            throw Self.malformed("member '\(text(name))' is stored with two sizes")
         }
         guard sizes.plain <= 64 || sizes.plain / limits.zipRatio <= sizes.compressed else {
             throw HeadraceError(
                 .limitExceeded,
-                "member '\(text())' of the zip archive claims \(sizes.plain) bytes from \(sizes.compressed), "
+                "member '\(text(name))' of the zip archive claims \(sizes.plain) bytes from \(sizes.compressed), "
                     + "more than \(limits.zipRatio) to one (limit zipRatio)")
         }
         let member = ZipMember(
@@ -206,17 +205,19 @@ package struct ZipMember: Sendable, Equatable {
         return (member, sizes.header, next)
     }
 
-    private static func method(
-        _ number: Int, _ text: () -> String
-    ) throws(HeadraceError) -> ZipMember.Method {
-        let others = [9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES"]
+    private func text(_ name: Range<Int>) -> String { bytes.text(name) }
+
+    private func method(_ number: Int, _ name: Range<Int>) throws(HeadraceError) -> ZipMember.Method {
         switch number {
         case 0: return .stored
         case 8: return .deflated
         default:
+            let others = [
+                9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES",
+            ]
             throw HeadraceError(
                 .unsupported,
-                "member '\(text())' of the zip archive is compressed by \(others[number] ?? "method \(number)"); "
+                "member '\(text(name))' of the zip archive is compressed by \(others[number] ?? "method \(number)"); "
                     + "write it stored or deflated")
         }
     }
@@ -228,7 +229,9 @@ package struct ZipMember: Sendable, Equatable {
         var compressed = Int(bytes.number32(at + 20) ?? 0)
         var plain = Int(bytes.number32(at + 24) ?? 0)
         var header = Int(bytes.number32(at + 42) ?? 0)
-        guard [compressed, plain, header].contains(Self.elsewhere) else { return (compressed, plain, header) }
+        guard compressed == Self.elsewhere || plain == Self.elsewhere || header == Self.elsewhere else {
+            return (compressed, plain, header)
+        }
         var field = extra.lowerBound
         while field + 4 <= extra.upperBound, let identifier = bytes.number16(field),
             let length = bytes.number16(field + 2), field + 4 + length <= extra.upperBound
@@ -302,8 +305,8 @@ package struct ZipMember: Sendable, Equatable {
         return true
     }
 
-    /// The bytes as text for a message, made only when it is wanted.
-    func text(_ place: Range<Int>) -> () -> String {
-        { unsafe String(decoding: UnsafeRawBufferPointer(rebasing: bytes[place]).prefix(80), as: UTF8.self) }
+    /// The start of the bytes as text for a message.
+    func text(_ place: Range<Int>) -> String {
+        unsafe String(decoding: UnsafeRawBufferPointer(rebasing: bytes[place]).prefix(80), as: UTF8.self)
     }
 }

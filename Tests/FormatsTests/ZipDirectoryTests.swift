@@ -98,4 +98,24 @@ struct ZipDirectoryTests {
             #expect(refused > 30_000, "\(refused)")
         }
     }
+
+    /// Counts and sizes of a zip64 record that nothing could hold.
+    @Test func hugeClaims() throws {
+        try Oracle.inTemporaryFolder { folder in
+            guard try Oracle.python(Self.script, in: folder) != nil else { return }
+            let good = try Oracle.read("zip64", in: folder)
+            let record = try #require(good.firstRange(of: [0x50, 0x4b, 6, 6])).lowerBound
+            for claim in [1 << 32, 1 << 62, UInt64.max] {
+                for fields in [[24, 32], [40], [48], [4]] {
+                    var bytes = good
+                    for field in fields {
+                        bytes.replaceSubrange(record + field..<record + field + 8, with: littleEndian(claim))
+                    }
+                    let error = #expect(throws: HeadraceError.self) { try self.members(bytes) }
+                    let isCount = fields == [24, 32] && claim != .max
+                    #expect(error?.code == (isCount ? .limitExceeded : .badValue), "\(fields) \(claim)")
+                }
+            }
+        }
+    }
 }
