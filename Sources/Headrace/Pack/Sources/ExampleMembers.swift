@@ -6,7 +6,8 @@ internal import HeadraceFormats
 ///
 /// A bytes list of one value is the value, under the feature's name: what packing a tar into TFRecord made of its
 /// fields. Numbers become an array, `NAME.npy`: int64 or float32, of one dimension. Any other bytes list stays the
-/// serialized `BytesList`, `NAME.bytes_list`, as a loader names it. Names are turned to lower case, and a '/' to a
+/// serialized `Feature`, `NAME.feature`, and a list of a `tf.SequenceExample` the serialized `FeatureList`,
+/// `NAME.feature_list`. Names are turned to lower case, and a '/' to a
 /// dot: readers of tar take no other field names.
 struct ExampleMembers {
     private let items: SourceItems
@@ -51,32 +52,24 @@ struct ExampleMembers {
             guard let name = unsafe String(validating: Array(record[feature.name]), as: UTF8.self) else {
                 throw HeadraceError(.badName, "a feature's name is no UTF-8")
             }
-            guard !feature.isMerged else {
-                throw HeadraceError(
-                    .unsupported, "the feature's list is spread over several messages; write it as one",
-                    at: .init(field: name))
-            }
             let base = fieldName(name)
             if !base.utf8.elementsEqual(name.utf8) { inventory.noteRenamed(name, to: base) }
-            let start = offset + feature.list.lowerBound
+            let start = offset + feature.message.lowerBound
+            let message = PackPayload.item(items, index: start, byteCount: feature.message.count)
+            if feature.steps != nil {
+                fields.append((name: base + ".feature_list", payload: message))
+                continue
+            }
             switch feature.kind {
             case nil: inventory.ignore(.unsetFeature, path: items.bytes.file.path)
             case .bytes where feature.count == 1:
-                fields.append(
-                    (
-                        name: base,
-                        payload: .item(
-                            items, index: offset + feature.first.lowerBound, byteCount: feature.first.count)
-                    ))
-            case .bytes:
-                fields.append(
-                    (
-                        name: base + ".bytes_list",
-                        payload: .item(items, index: start, byteCount: feature.list.count)
-                    ))
+                let value = PackPayload.item(
+                    items, index: offset + feature.first.lowerBound, byteCount: feature.first.count)
+                fields.append((name: base, payload: value))
+            case .bytes: fields.append((name: base + ".feature", payload: message))
             case .float, .int64:
                 let item = numbers.append(
-                    start: start, byteCount: feature.list.count, count: feature.count,
+                    start: start, byteCount: feature.message.count, count: feature.count,
                     isFloat: feature.kind == .float)
                 fields.append(
                     (
@@ -89,12 +82,12 @@ struct ExampleMembers {
     }
 
     private func isKey(_ feature: ExampleParser.Feature, _ record: UnsafeRawBufferPointer) -> Bool {
-        unsafe feature.kind == .bytes && feature.count == 1 && !feature.isMerged
+        unsafe feature.steps == nil && feature.kind == .bytes && feature.count == 1
             && record[feature.name].elementsEqual(ExampleWriter.keyName.utf8)
     }
 }
 
-/// Lists of numbers in Examples as .npy arrays.
+/// Numbers in Examples as .npy arrays.
 // Sendable: the list is filled while one thread lists the source, and only read after that.
 private final class NumberListItems: SourceItems, @unchecked Sendable {
     private struct List {
@@ -129,82 +122,22 @@ private final class NumberListItems: SourceItems, @unchecked Sendable {
             return room.count
         }
         var array = Self.header(list.count, list.isFloat)
-        let isWhole = unsafe Self.append(message.bytes, isFloat: list.isFloat, to: &array)
-        guard isWhole, array.count >= offset + destination.count else {
+        let headerByteCount = array.count
+        let read = unsafe FeatureMessage(message.bytes.bytes, 0..<message.count)
+        guard let feature = read, feature.kind == (list.isFloat ? .float : .int64),
+            feature.count == list.count
+        else {
             throw HeadraceError(
                 .fileChanged, "the list of numbers is not what it was when it was listed",
                 at: .init(shard: bytes.file.path, offset: list.start))
         }
-        unsafe array.withUnsafeBytes {
+        array.append(contentsOf: repeatElement(0, count: list.count * (list.isFloat ? 4 : 8)))
+        unsafe array.withUnsafeMutableBytes { array in
+            if list.count > 0 {
+                unsafe feature.copyNumbers(message.bytes.bytes, to: array.baseAddress! + headerByteCount)
+            }
             unsafe destination.copyMemory(
-                from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + destination.count]))
-        }
-    }
-
-    /// Appends the values of a serialized `FloatList` or `Int64List`, packed or not, as .npy stores them.
-    private static func append(
-        _ message: UnsafeRawBufferPointer, isFloat: Bool, to array: inout [UInt8]
-    ) -> Bool {
-        var position = 0
-        func varint(_ end: Int) -> UInt64? {
-            var value: UInt64 = 0
-            var shift: UInt64 = 0
-            while position < end, shift < 70 {
-                let byte = unsafe message[position]
-                position += 1
-                value |= UInt64(byte & 0x7F) << shift
-                if byte < 0x80 { return value }
-                shift += 7
-            }
-            return nil
-        }
-        func appendInteger(_ value: UInt64) {
-            // In this machine's order, as the header says.
-            unsafe withUnsafeBytes(of: value) { unsafe array.append(contentsOf: $0) }
-        }
-        while position < message.count {
-            guard let tag = varint(message.count) else { return false }
-            switch (tag >> 3, tag & 7, isFloat) {
-            case (1, 5, true):
-                guard message.count - position >= 4 else { return false }
-                unsafe appendFloats(message, position..<position + 4, to: &array)
-                position += 4
-            case (1, 0, false):
-                guard let value = varint(message.count) else { return false }
-                appendInteger(value)
-            case (_, 2, _):
-                guard let length = varint(message.count), length <= UInt64(message.count - position) else {
-                    return false
-                }
-                let end = position + Int(length)
-                if tag >> 3 == 1, isFloat {
-                    guard length % 4 == 0 else { return false }
-                    unsafe appendFloats(message, position..<end, to: &array)
-                } else if tag >> 3 == 1 {
-                    while position < end {
-                        guard let value = varint(end) else { return false }
-                        appendInteger(value)
-                    }
-                }
-                position = end
-            // Unknown fields, which the parser passed over, too.
-            case (_, 0, _): guard varint(message.count) != nil else { return false }
-            case (_, 1, _): position += 8
-            case (_, 5, _): position += 4
-            default: return false
-            }
-        }
-        return position == message.count
-    }
-
-    /// Protobuf stores floats in little-endian order, .npy in this machine's.
-    private static func appendFloats(
-        _ message: UnsafeRawBufferPointer, _ range: Range<Int>, to array: inout [UInt8]
-    ) {
-        for start in stride(from: range.lowerBound, to: range.upperBound, by: 4) {
-            let bits = UInt32(
-                littleEndian: unsafe message.loadUnaligned(fromByteOffset: start, as: UInt32.self))
-            unsafe withUnsafeBytes(of: bits) { unsafe array.append(contentsOf: $0) }
+                from: UnsafeRawBufferPointer(rebasing: array[offset..<offset + destination.count]))
         }
     }
 }
