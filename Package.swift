@@ -51,10 +51,13 @@ let package = Package(
         .systemLibrary(
             name: "CHeadraceZlib", path: "Sources/CZlib", pkgConfig: "zlib",
             providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(
+            name: "CHeadraceLZ4", path: "Sources/CLZ4", pkgConfig: "liblz4",
+            providers: [.apt(["liblz4-dev"])]),
 
         module("Core", dependencies: ["CHeadraceCore"]),
         module("Storage", dependencies: ["HeadraceCore", "CHeadraceRing"]),
-        module("Formats", dependencies: ["HeadraceCore", "CHeadraceZstd", "CHeadraceZlib"]),
+        module("Formats", dependencies: ["HeadraceCore", "CHeadraceZstd", "CHeadraceZlib", "CHeadraceLZ4"]),
         module("Decode", dependencies: ["HeadraceCore"]),
         module("Compute", dependencies: ["HeadraceCore"]),
         module("Tiers", dependencies: ["HeadraceCore"]),
@@ -92,3 +95,13 @@ let package = Package(
         tests("Tidy", dependencies: []),
     ]
 )
+
+// The fuzz targets link with libFuzzer, so they are there only when asked for: Scripts/fuzz.sh.
+if Context.environment["HEADRACE_FUZZ"] != nil {
+    package.targets += [
+        .executableTarget(
+            name: "headrace-fuzz",
+            dependencies: ["HeadraceCore", "HeadraceFormats", "HeadraceDecode", "Headrace"],
+            path: "Tests/Fuzz", swiftSettings: testing)
+    ]
+}

@@ -11,15 +11,17 @@ missing=()
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 has_library liburing || missing+=(liburing-dev)
 has_library libzstd || missing+=(libzstd-dev)
+has_library liblz4 || missing+=(liblz4-dev)
 has_library zlib || missing+=(zlib1g-dev)
-# The program is the tests' second opinion, not a part of the library.
+# The programs are the tests' second opinion, not a part of the library.
 command -v zstd >/dev/null || missing+=(zstd)
+command -v lz4 >/dev/null || missing+=(lz4)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 by_hand() {
     echo "$1 Install them by hand:" >&2
-    echo "  Debian, Ubuntu: apt-get install pkg-config liburing-dev libzstd-dev zlib1g-dev zstd" >&2
-    echo "  Fedora, RHEL:   dnf install pkgconf-pkg-config liburing-devel libzstd-devel zlib-devel zstd" >&2
+    echo "  Debian, Ubuntu: apt-get install pkg-config liburing-dev libzstd-dev liblz4-dev zlib1g-dev zstd lz4" >&2
+    echo "  Fedora, RHEL:   dnf install pkgconf-pkg-config liburing-devel libzstd-devel lz4-devel zlib-devel zstd lz4" >&2
     exit 2
 }
 

@@ -17,6 +17,31 @@ package func xxh64(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 
     unsafe headrace_xxh64(bytes.baseAddress, bytes.count, seed)
 }
 
+/// XXH32, fed piece by piece.
+package struct XXH32: Sendable {
+    private var context = headrace_xxh32()
+
+    /// A hash of nothing yet.
+    package init(seed: UInt32 = 0) { unsafe headrace_xxh32_init(&context, seed) }
+
+    package mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        unsafe headrace_xxh32_update(&context, bytes.baseAddress, bytes.count)
+    }
+
+    /// The hash of what was fed so far; more may follow.
+    package var value: UInt32 {
+        var copy = context
+        return unsafe headrace_xxh32_final(&copy)
+    }
+}
+
+/// XXH32 of `bytes`.
+package func xxh32(_ bytes: UnsafeRawBufferPointer, seed: UInt32 = 0) -> UInt32 {
+    var hash = XXH32(seed: seed)
+    unsafe hash.update(bytes)
+    return hash.value
+}
+
 /// Which instructions the checksums use on this CPU, and the plain path that any CPU can take.
 package enum ChecksumPath {
     /// "sse4.2+pclmul", "sse4.2", "armv8-crc" or "table".

@@ -43,14 +43,19 @@
     /// Number and wire type of the field that begins here.
     @inlinable @inline(__always)
     package mutating func tag(_ bytes: RawSpan) -> (field: UInt64, wire: Int)? {
-        guard let tag = varint(bytes), tag >> 3 > 0, tag >> 32 == 0 else { return nil }
+        let start = position
+        guard let tag = varint(bytes), tag >> 3 > 0, tag >> 32 == 0, position - start <= 5 else { return nil }
         return (tag >> 3, Int(tag & 7))
     }
 
-    /// The body of a length-delimited field.
+    /// The body of a length-delimited field. Lengths have at most five bytes, as tags do: a longer one might lose
+    /// its upper bits.
     @inlinable @inline(__always)
     package mutating func span(_ bytes: RawSpan) -> Range<Int>? {
-        guard let length = varint(bytes), length <= UInt64(end - position) else { return nil }
+        let before = position
+        guard let length = varint(bytes), length <= UInt64(end - position), position - before <= 5 else {
+            return nil
+        }
         let start = position
         position += Int(length)
         return start..<position

@@ -76,6 +76,8 @@ struct NpyHeaderParser {
 
     private mutating func string() throws(HeadraceError) -> String {
         skipSpace()
+        // Python 2 marked its Unicode strings so.
+        if at + 1 < text.count, text[at] == UInt8(ascii: "u"), text[at + 1] == UInt8(ascii: "'") { at += 1 }
         guard at < text.count, text[at] == UInt8(ascii: "'") || text[at] == UInt8(ascii: "\"") else {
             throw error("a string was expected")
         }
@@ -132,6 +134,10 @@ struct NpyHeaderParser {
             at += 1
         }
         guard at > start else { throw error("an extent was expected") }
+        // To Python this is no number, or an octal one.
+        guard text[start] != UInt8(ascii: "0") || at == start + 1 else {
+            throw error("an extent begins with a zero")
+        }
         // Python 2 wrote its long integers so.
         _ = word("L")
         return value

@@ -13,8 +13,21 @@ package protocol StreamDecompressor: AnyObject {
     /// Good bytes that the failed call had put in its output before it threw.
     var producedBeforeError: Int { get }
 
+    /// Room in the output below which the next step costs a copy: who can, hands over a fresh buffer first.
+    var preferredRoom: Int { get }
+
+    /// The first bytes of what the input taken so far holds of a block that is not here whole; nothing is used up. For
+    /// looking at the beginning of a shard only.
+    func preview(into output: UnsafeMutableRawBufferPointer) -> Int
+
     /// Call at the end of the input: throws `truncated` when it ends inside a frame or stream.
     func finish() throws(HeadraceError)
+}
+
+extension StreamDecompressor {
+    package var preferredRoom: Int { 0 }
+
+    package func preview(into output: UnsafeMutableRawBufferPointer) -> Int { 0 }
 }
 
 /// One independent frame of a compressed shard.
@@ -25,7 +38,8 @@ package struct Frame: Sendable, Equatable {
     /// Place in the uncompressed shard.
     package var offset: Int
     package var length: Int
-    /// Low 32 bits of the XXH64 of the uncompressed bytes, where the seek table has it.
+    /// Checksum of the uncompressed bytes, where the seek table has it: XXH32 for LZ4, the low 32 bits of the XXH64 for
+    /// zstd.
     package var checksum: UInt32?
 
     package init(
@@ -45,4 +59,12 @@ package protocol FrameDecompressor: AnyObject {
     func decompress(
         _ frame: Frame, _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
     ) throws(HeadraceError)
+}
+
+/// Compresses frames that stand alone. One a worker; not shared between threads.
+package protocol FrameWriter: AnyObject {
+    /// Appends one frame that holds `input`, and returns its row of the seek table.
+    func appendFrame(
+        _ input: UnsafeRawBufferPointer, to output: OutputBuffer
+    ) throws(HeadraceError) -> SeekTableRow
 }

@@ -106,7 +106,7 @@ package struct ExampleParser {
             else { return nil }
             if field == 1 { name = body } else { value = body }
         }
-        guard let name, let value else { return nil }
+        guard let name, let value, isText(record, name) else { return nil }
         if isList {
             guard let list = FeatureListMessage(record, value) else { return nil }
             return Feature(
@@ -116,6 +116,15 @@ package struct ExampleParser {
         guard let feature = FeatureMessage(record, value) else { return nil }
         return Feature(
             name: name, message: value, kind: feature.kind, count: feature.count, first: feature.first)
+    }
+
+    /// Whether a name is UTF-8, as protobuf demands.
+    private static func isText(_ record: RawSpan, _ name: Range<Int>) -> Bool {
+        for place in name where record.byte(place) >= 0x80 {
+            return String(validating: record.copy(from: name.lowerBound, to: name.upperBound), as: UTF8.self)
+                != nil
+        }
+        return true
     }
 
     private static func isEqual(_ record: RawSpan, _ one: Range<Int>, _ other: Range<Int>) -> Bool {

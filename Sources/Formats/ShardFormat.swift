@@ -6,7 +6,7 @@ package enum ShardFormatKind: String, Sendable, CaseIterable {
     case tfrecord
 }
 
-/// The codecs that Headrace knows by name. Those it cannot read are refused by name.
+/// The codecs that Headrace reads.
 package enum CodecKind: String, Sendable, CaseIterable {
     case none
     case zstd

@@ -17,16 +17,13 @@ package struct ShardContent: Sendable, Equatable {
 /// checksums hardly ever do. Where the content is no intact shard but the name claims one, the name decides, so
 /// that the scanner can say what is wrong and where.
 package enum ShardSniffer {
-    /// Bytes of the file's head that are enough to decide, unless a longer skippable frame comes first.
-    package static let headBytes = 64 << 10
+    /// Bytes of the file's head that are enough to decide, unless a longer skippable frame comes first. Nothing comes
+    /// out of a zstd frame before its first block is whole, which has up to 128 KiB.
+    package static let headBytes = 144 << 10
     /// Bytes decompressed to look at the format: a tar header and some.
     private static let decompressedBytes = 4096
 
     private static let zstdMagic: UInt32 = 0xFD2F_B528
-    private static let lz4Magic: UInt32 = 0x184D_2204
-    private static let lz4LegacyMagic: UInt32 = 0x184C_2102
-    /// zstd and LZ4 share the sixteen magic numbers of frames to be skipped.
-    private static let skippableMagic: UInt32 = 0x184D_2A50
     private static let skippableHeaderBytes = 8
 
     /// - Parameters:
@@ -37,11 +34,6 @@ package enum ShardSniffer {
     ) throws(HeadraceError) -> ShardContent {
         let named = NamedContent(name)
         switch unsafe codec(head, named) {
-        case .lz4:
-            throw HeadraceError(
-                .unsupported,
-                "the file is compressed with LZ4, which is not read yet; unpack it or compress it with zstd",
-                at: .init(shard: name))
         case .none:
             if let format = unsafe format(head) { return ShardContent(codec: .none, format: format) }
             if unsafe isZlib(head), let format = unsafe format(head, behind: .zlib, limits) {
@@ -71,8 +63,8 @@ package enum ShardSniffer {
         while bytes.byteCount - offset >= 4 {
             let magic = bytes.littleEndian32(offset)
             if magic == zstdMagic { return .zstd }
-            if magic == lz4Magic || magic == lz4LegacyMagic { return .lz4 }
-            guard magic & 0xFFFF_FFF0 == skippableMagic, bytes.byteCount - offset >= skippableHeaderBytes
+            if magic == LZ4FrameHeader.magic || magic == LZ4FrameHeader.legacyMagic { return .lz4 }
+            guard LZ4FrameHeader.isSkippable(magic), bytes.byteCount - offset >= skippableHeaderBytes
             else {
                 break
             }
@@ -115,6 +107,8 @@ package enum ShardSniffer {
                     produced += step.produced
                     if step.consumed == 0, step.produced == 0 { break }
                 }
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[produced...])
+                produced += unsafe decompressor.preview(into: rest)
             } catch {
                 // The damage is found again, and reported, when the shard is read.
                 produced += decompressor.producedBeforeError

@@ -41,12 +41,23 @@ package import HeadraceCore
                 frame, .indexMismatch, "the frame holds \(result) bytes, the seek table says \(output.count)")
         }
         if let checksum = frame.checksum {
-            let actual = unsafe UInt32(truncatingIfNeeded: xxh64(UnsafeRawBufferPointer(output)))
+            let actual = unsafe contentChecksum(input) ?? UInt32(truncatingIfNeeded: xxh64(.init(output)))
             guard actual == checksum else {
                 throw error(
                     frame, .checksumMismatch, "the frame's content does not match the seek table's checksum")
             }
         }
+    }
+
+    /// The checksum that ends the frame, where it has one: the same sum as the table's, and the library has just held
+    /// the content against it.
+    private func contentChecksum(_ input: UnsafeRawBufferPointer) -> UInt32? {
+        let bytes = unsafe input.bytes
+        let checksumFlag: UInt8 = 0x04
+        guard bytes.byteCount > 8, bytes.littleEndian32(0) == ZSTD_MAGICNUMBER,
+            bytes.byte(4) & checksumFlag != 0
+        else { return nil }
+        return bytes.littleEndian32(bytes.byteCount - 4)
     }
 
     private func describe(_ frame: Frame, _ result: Int) -> HeadraceError {

@@ -3,7 +3,7 @@ package import HeadraceCore
 
 /// Compresses frames that stand alone: content size and content checksum inside, no thread of the library's own,
 /// so that the bytes depend on input, level and library version alone. One a worker.
-@safe package final class ZstdFrameWriter {
+@safe package final class ZstdFrameWriter: FrameWriter {
     package static let defaultLevel = 3
     /// Levels the library takes.
     package static var levels: ClosedRange<Int> { Int(ZSTD_minCLevel())...Int(ZSTD_maxCLevel()) }
@@ -24,7 +24,6 @@ package import HeadraceCore
 
     deinit { unsafe ZSTD_freeCCtx(context) }
 
-    /// Appends one frame that holds `input`, and returns its row of the seek table.
     package func appendFrame(
         _ input: UnsafeRawBufferPointer, to output: OutputBuffer
     ) throws(HeadraceError) -> SeekTableRow {
@@ -46,40 +45,5 @@ package import HeadraceCore
         throw HeadraceError(
             .environment, "zstd refused to compress",
             cause: unsafe String(cString: ZSTD_getErrorName(status)))
-    }
-}
-
-/// One frame in the seek table of a shard.
-package struct SeekTableRow: Sendable, Equatable {
-    package var compressedByteCount: UInt32
-    package var byteCount: UInt32
-    /// Low 32 bits of the XXH64 of the uncompressed bytes.
-    package var checksum: UInt32
-
-    package init(compressedByteCount: UInt32, byteCount: UInt32, checksum: UInt32) {
-        self.compressedByteCount = compressedByteCount
-        self.byteCount = byteCount
-        self.checksum = checksum
-    }
-}
-
-/// Writes the seek table of the zstd seekable format 0.1.0: a skippable frame that closes the shard, which plain
-/// decompressors pass over.
-package enum SeekTableWriter {
-    private static let skippableMagic: UInt32 = 0x184D_2A5E
-    private static let seekableMagic: UInt32 = 0x8F92_EAB1
-    private static let checksumFlag: UInt8 = 0x80
-
-    package static func append(_ rows: [SeekTableRow], to output: OutputBuffer) {
-        output.append(littleEndian: skippableMagic)
-        output.append(littleEndian: UInt32(rows.count * 12 + 9))
-        for row in rows {
-            output.append(littleEndian: row.compressedByteCount)
-            output.append(littleEndian: row.byteCount)
-            output.append(littleEndian: row.checksum)
-        }
-        output.append(littleEndian: UInt32(rows.count))
-        output.append(byte: checksumFlag)
-        output.append(littleEndian: seekableMagic)
     }
 }

@@ -21,6 +21,8 @@ package import HeadraceCore
     private var frameHeader: [UInt8] = []
     /// Where that frame starts in the compressed file.
     private var frameStart = 0
+    /// Bytes that have come out of it.
+    private var frameProduced: UInt64 = 0
     private var failure: HeadraceError?
 
     package init(limits: FormatLimits = FormatLimits()) throws(HeadraceError) {
@@ -65,14 +67,15 @@ package import HeadraceCore
                 producedBeforeError = produced
                 throw failure!
             }
-            unsafe note(taken, result, UnsafeRawBufferPointer(rebasing: input[consumed..<consumed + taken]))
+            unsafe note(
+                taken, made, result, UnsafeRawBufferPointer(rebasing: input[consumed..<consumed + taken]))
             consumed += taken
             produced += made
             account.add(consumed: taken, produced: made)
-            if let excess = account.excess {
-                failure = excess
+            if let error = account.excess ?? (result == 0 && !frameHeader.isEmpty ? wrongSize : nil) {
+                failure = error
                 producedBeforeError = produced
-                throw excess
+                throw error
             }
             if taken == 0, made == 0 { break }
         }
@@ -105,11 +108,13 @@ package import HeadraceCore
     }
 
     /// Keeps track of frames after a good step that took `bytes`.
-    private func note(_ taken: Int, _ result: Int, _ bytes: UnsafeRawBufferPointer) {
+    private func note(_ taken: Int, _ made: Int, _ result: Int, _ bytes: UnsafeRawBufferPointer) {
         if taken > 0, isAtBoundary {
             frameHeader.removeAll(keepingCapacity: true)
             frameStart = account.consumed
+            frameProduced = 0
         }
+        frameProduced += UInt64(made)
         if frameHeader.count < Self.maxFrameHeaderBytes {
             unsafe frameHeader.append(contentsOf: bytes.prefix(Self.maxFrameHeaderBytes - frameHeader.count))
         }
@@ -120,6 +125,19 @@ package import HeadraceCore
             isAtBoundary = false
         }
         hint = result
+    }
+
+    /// The error of a frame that has ended with less than its header states: where its last block is empty the library
+    /// does not look.
+    private var wrongSize: HeadraceError? {
+        let stated = unsafe frameHeader.withUnsafeBytes {
+            unsafe ZSTD_getFrameContentSize($0.baseAddress, $0.count)
+        }
+        // The two largest numbers stand for unknown and undecodable.
+        guard stated < UInt64.max - 1, stated != frameProduced else { return nil }
+        return account.error(
+            .corruptStream, "the frame holds \(frameProduced) bytes, its header says \(stated)",
+            at: frameStart)
     }
 
     private func describe(_ result: Int, _ rest: UnsafeRawBufferPointer) -> HeadraceError {

@@ -10,7 +10,8 @@ struct Cat: ParsableCommand {
         abstract: "Writes one field of one sample, byte for byte.",
         discussion: """
             Without --field the sample must have just one; otherwise the error lists them. Of TFRecord, \
-            --field names a feature of the tf.Example; without it the whole record is written.
+            --field names a feature of the tf.Example: one bytes value is written as it is, anything else as its \
+            serialized Feature. Without --field the whole record is written.
 
             Examples:
               headrace cat train-000000.tar --at 0 --field jpg > first.jpg

@@ -31,9 +31,9 @@ struct Pack: ParsableCommand {
     var output: String
 
     @Option(help: "tar or tfrecord, where the output's name does not say.") var format: PackFormat?
-    @Option(help: "none or zstd, where the output's name does not say.") var codec: PackCodec?
+    @Option(help: "none, zstd or lz4, where the output's name does not say.") var codec: PackCodec?
 
-    @Option(parsing: .unconditional, help: "Level of the codec (zstd: 3).") var level: Int?
+    @Option(parsing: .unconditional, help: "Level of the codec (zstd: 3, lz4: 1).") var level: Int?
 
     @Option(
         help: ArgumentHelp("Uncompressed bytes of a shard at most (256MiB).", valueName: "size"),

@@ -122,6 +122,47 @@ private func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
     }
 }
 
+@Suite struct XXH32Tests {
+    @Test(
+        arguments: [
+            ("", 0x02cc_5d05), ("a", 0x550d_7456), ("abc", 0x32d1_53ff),
+            ("Nobody inspects the spammish repetition", 0xe229_3b2f),
+        ] as [(String, UInt32)]) func publishedVectors(text: String, hash: UInt32)
+    {
+        #expect(Array(text.utf8).withUnsafeBytes { xxh32($0) } == hash)
+    }
+
+    /// It ends an LZ4 frame with a content checksum.
+    @Test func lz4Agrees() throws {
+        let script = """
+            import subprocess, sys
+            sys.stdout.write('\\n'.join('%d' % int.from_bytes(subprocess.run(
+                ['lz4', '-c', '-q'], input=bytes(i * 7 % 256 for i in range(n)),
+                capture_output=True, check=True).stdout[-4:], 'little')
+                for n in (1, 3, 4, 15, 16, 17, 31, 32, 1000, 100000)))
+            """
+        guard let output = try Oracle.python(script, for: "lz4Agrees") else { return }
+        let sums = String(decoding: output, as: UTF8.self).split(separator: "\n").map { UInt32($0) }
+        for (length, sum) in zip([1, 3, 4, 15, 16, 17, 31, 32, 1000, 100_000], sums) {
+            let bytes = (0..<length).map { UInt8($0 * 7 % 256) }
+            #expect(bytes.withUnsafeBytes { xxh32($0) } == sum)
+        }
+        #expect(sums.count == 10)
+    }
+
+    @Test func piecesOfAnySizeGiveTheHashOfTheWhole() {
+        let bytes = (0..<300).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) }
+        let whole = bytes.withUnsafeBytes { xxh32($0, seed: 7) }
+        for size in 1..<40 {
+            var hash = XXH32(seed: 7)
+            for start in stride(from: 0, to: bytes.count, by: size) {
+                bytes[start..<min(bytes.count, start + size)].withUnsafeBytes { hash.update($0) }
+            }
+            #expect(hash.value == whole, "pieces of \(size)")
+        }
+    }
+}
+
 @Suite struct SHA256Tests {
     // FIPS 180-4 examples.
     @Test(arguments: [false, true]) func publishedVectors(portable: Bool) {

@@ -12,20 +12,6 @@ private func accepts(_ bytes: [UInt8]) -> HeadraceError? {
     }
 }
 
-/// Records of a file that an oracle wrote: each a little-endian length of four bytes, and so many bytes.
-private struct Records: Sequence, IteratorProtocol {
-    private var rest: ArraySlice<UInt8>
-
-    init(_ data: Data) { rest = [UInt8](data)[...] }
-
-    mutating func next() -> [UInt8]? {
-        guard rest.count >= 4 else { return nil }
-        let count = rest.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
-        defer { rest = rest.dropFirst(4 + count) }
-        return Array(rest.dropFirst(4).prefix(count))
-    }
-}
-
 @Suite struct JSONTextTests {
     @Test(arguments: [
         "{}", "[]", "0", "-0", "\"\"", "null", " true ", "[1,2]", "{\"a\":{\"a\":[]}}", "1e5", "1E+5",
@@ -117,7 +103,7 @@ private struct Records: Sequence, IteratorProtocol {
             rows = []
             verdicts = []
         }
-        for record in Records(output) {
+        for record in OracleRecords(output) {
             counts[Int(record[0])] += 1
             verdicts.append(record[0])
             rows.append(Array(record.dropFirst()))
@@ -217,7 +203,7 @@ private struct Records: Sequence, IteratorProtocol {
             sys.stdout.buffer.write(out)
             """
         guard let output = try Oracle.python(script, for: "pythonAgrees") else { return }
-        var records = Records(output)
+        var records = OracleRecords(output)
         var found = 0
         while let text = records.next(), let pointer = records.next(), let answer = records.next() {
             let path = String(decoding: pointer, as: UTF8.self)

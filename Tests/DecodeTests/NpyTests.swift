@@ -25,6 +25,7 @@ private func error(_ bytes: [UInt8]) -> HeadraceError? {
         "{'descr': '<i2', 'fortran_order': False, 'shape': (3,), }          \n",
         "{\"shape\":(3,),\"descr\":\"<i2\",\"fortran_order\":False}",
         "{'descr': '<i2', 'fortran_order': False, 'shape': (3L,)}",
+        "{u'descr': u'<i2', u'fortran_order': False, u'shape': (3L,)}",
         "{ 'descr' : '<i2' , 'fortran_order' : False , 'shape' : ( 3 , ) , }",
     ]) func spellings(header: String) throws {
         for major in [1, 2, 3] as [UInt8] {

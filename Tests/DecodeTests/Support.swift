@@ -83,3 +83,17 @@ enum Oracle {
         return path
     }
 }
+
+/// Records of a file that an oracle wrote: each a little-endian length of four bytes, and so many bytes.
+struct OracleRecords: Sequence, IteratorProtocol {
+    private var rest: ArraySlice<UInt8>
+
+    init(_ data: Data) { rest = [UInt8](data)[...] }
+
+    mutating func next() -> [UInt8]? {
+        guard rest.count >= 4 else { return nil }
+        let count = rest.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+        defer { rest = rest.dropFirst(4 + count) }
+        return Array(rest.dropFirst(4).prefix(count))
+    }
+}

@@ -5,13 +5,22 @@ import Testing
 
 /// Compressed files that others wrote or damaged, held against the reference tools' answers.
 struct CodecFixtureTests {
-    @Test(arguments: [("zstd", CodecKind.zstd), ("gzip", .gzip), ("zlib", .zlib)])
+    /// Files that are judged differently from the reference tools on purpose, with the reason.
+    static let refused: [String: String] = [
+        "lz4/libarchive/test_read_filter_lz4_raw_skip":
+            "it ends inside a skippable frame that claims 4 GiB; the lz4 program seeks there without a look at the size"
+    ]
+
+    @Test(arguments: [("zstd", CodecKind.zstd), ("gzip", .gzip), ("zlib", .zlib), ("lz4", .lz4)])
     func everyFileGetsItsVerdict(_ kind: String, _ codec: CodecKind) throws {
         guard let entries = try Fixtures.entries(kind) else { return }
         for entry in entries {
             let result = decompressEveryWay(entry.bytes, codec, name: entry.path)
             let answer = (entry.view["decompress"] as! [[String: Any]])[0]
-            if entry.verdict == "ok" {
+            if Self.refused[entry.path] != nil {
+                #expect(result.error?.code == .truncated, "\(entry.path)")
+                #expect(sha256(result.bytes[...]) == answer["out_sha256"] as! String, "\(entry.path)")
+            } else if entry.verdict == "ok" {
                 #expect(result.error == nil, "\(entry.path): \(result.error!)")
                 #expect(result.bytes.count == answer["out_bytes"] as! Int, "\(entry.path)")
                 #expect(sha256(result.bytes[...]) == answer["out_sha256"] as! String, "\(entry.path)")
@@ -23,7 +32,7 @@ struct CodecFixtureTests {
                 #expect(result.bytes.count >= (kind == "zstd" ? 0 : good), "\(entry.path)")
             }
         }
-        #expect(entries.count > 20)
+        #expect(entries.count >= 19)
     }
 
     @Test func dictionariesAreRefusedByName() throws {
@@ -38,16 +47,5 @@ struct CodecFixtureTests {
             refused += 1
         }
         #expect(refused == 4)
-    }
-
-    @Test func lz4IsRefusedByName() throws {
-        guard let entries = try Fixtures.entries("lz4") else { return }
-        for entry in entries where entry.verdict == "ok" {
-            guard case .failure(let error) = sniff(entry.bytes, name: entry.path) else {
-                Issue.record("\(entry.path): accepted")
-                continue
-            }
-            #expect(error.code == .unsupported && error.message.contains("LZ4"), "\(entry.path): \(error)")
-        }
     }
 }

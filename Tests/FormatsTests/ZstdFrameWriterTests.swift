@@ -18,7 +18,7 @@ import Testing
         for piece in pieces {
             rows.append(try piece.withUnsafeBytes { try writer.appendFrame($0, to: output) })
         }
-        SeekTableWriter.append(rows, to: output)
+        SeekTable.zstd.append(rows, to: output)
         return (Array(output.bytes), rows)
     }
 
@@ -90,11 +90,11 @@ import Testing
 
     @Test func ourReaderFindsTheFrames() throws {
         let (bytes, rows) = try Self.shard()
-        let footer = Array(bytes.suffix(ZstdSeekTable.footerBytes))
+        let footer = Array(bytes.suffix(SeekTable.footerBytes))
         let length = try #require(
-            try footer.withUnsafeBytes { try ZstdSeekTable.tableLength(footer: $0, fileSize: bytes.count) })
+            try footer.withUnsafeBytes { try SeekTable.zstd.tableLength(footer: $0, fileSize: bytes.count) })
         let frames = try Array(bytes.suffix(length)).withUnsafeBytes {
-            try ZstdSeekTable.frames(table: $0, fileSize: bytes.count)
+            try SeekTable.zstd.frames(table: $0, fileSize: bytes.count)
         }
         #expect(frames.map(\.length) == Self.pieces.map(\.count))
         #expect(frames.map(\.checksum) == rows.map(\.checksum))

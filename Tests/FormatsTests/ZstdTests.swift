@@ -41,7 +41,7 @@ struct ZstdTests {
             guard let frame = try zstd(plain, in: folder) else { return }
             let file = skippable([1, 2, 3]) + frame + frame
             let boundaries = [11 + frame.count, file.count]
-            for cut in Array(stride(from: 0, to: file.count, by: 3)) + [11, 11 + frame.count] {
+            for cut in 0...file.count {
                 let result = decompress(Array(file[..<cut]), .zstd, inputStep: 50, outputStep: 1000)
                 if boundaries.contains(cut) || cut == 11 {
                     #expect(result.error == nil, "cut at \(cut)")
@@ -155,13 +155,13 @@ struct ZstdTests {
     private func frames(_ file: [UInt8]) throws -> [Frame]? {
         guard let length = try tableLength(file) else { return nil }
         return try Array(file.suffix(length)).withUnsafeBytes {
-            try ZstdSeekTable.frames(table: $0, fileSize: file.count)
+            try SeekTable.zstd.frames(table: $0, fileSize: file.count)
         }
     }
 
     private func tableLength(_ file: [UInt8]) throws -> Int? {
-        try Array(file.suffix(ZstdSeekTable.footerBytes)).withUnsafeBytes {
-            try ZstdSeekTable.tableLength(footer: $0, fileSize: file.count)
+        try Array(file.suffix(SeekTable.footerBytes)).withUnsafeBytes {
+            try SeekTable.zstd.tableLength(footer: $0, fileSize: file.count)
         }
     }
 

@@ -34,6 +34,47 @@ import Testing
 
         """
 
+    private static let corpus = """
+        import random
+        random.seed(3)
+        records, answers = [], []
+        for row in range(200):
+            e = example_pb2.Example()
+            f = e.features.feature
+            f['label'].int64_list.value.append(random.randint(-2**63, 2**63 - 1))
+            f['box'].float_list.value.extend(random.uniform(-1e6, 1e6) for _ in range(6))
+            f['tokens'].int64_list.value.extend(random.choice([0, 1, 127, 128, -1, 2**40]) for _ in range(random.randint(0, 40)))
+            f['curve'].float_list.value.extend(random.random() for _ in range(3 * random.randint(0, 9)))
+            f['tags'].bytes_list.value.extend(random.randbytes(random.randint(0, 20)) for _ in range(random.randint(0, 5)))
+            f['image'].bytes_list.value.append(random.randbytes(50))
+            if row % 3: f['rare'].int64_list.value.append(row)
+            if not f['tokens'].int64_list.value: f['tokens'].int64_list.SetInParent()
+            if not f['curve'].float_list.value: f['curve'].float_list.SetInParent()
+            if not f['tags'].bytes_list.value: f['tags'].bytes_list.SetInParent()
+            data = e.SerializeToString()
+            # Half of the records as an old writer has them: unpacked, in pieces, with another kind before.
+            if row % 2:
+                def old(name, values, number, one):
+                    half = len(values) // 2
+                    lists = field(number, b''.join(map(one, values[:half]))) + field(number, b''.join(map(one, values[half:])))
+                    return entry(name, field(3 if number != 3 else 2, b'') + lists)
+                i64 = lambda v: b'\\x08' + varint(v)
+                f32 = lambda v: b'\\x0d' + struct.pack('<f', v)
+                g = lambda n, k: list(getattr(f[n], k).value)
+                data = field(1, old('label', [5, 6], 3, i64) + old('label', g('label', 'int64_list'), 3, i64) + old('box', g('box', 'float_list'), 2, f32)
+                    + old('tokens', g('tokens', 'int64_list'), 3, i64) + old('curve', g('curve', 'float_list'), 2, f32)
+                    + old('tags', g('tags', 'bytes_list'), 1, lambda v: field(1, v)) + old('image', g('image', 'bytes_list'), 1, lambda v: field(1, v))
+                    + (old('rare', [row], 3, i64) if row % 3 else entry('rare', b'')))
+            check = example_pb2.Example(); check.ParseFromString(data)
+            c = check.features.feature
+            records.append(data)
+            answers.append({'label': list(c['label'].int64_list.value), 'box': list(c['box'].float_list.value), 'tokens': list(c['tokens'].int64_list.value),
+                'curve': list(c['curve'].float_list.value), 'tags': [v.hex() for v in c['tags'].bytes_list.value], 'image': c['image'].bytes_list.value[0].hex(),
+                'rare': list(c['rare'].int64_list.value)})
+        write('e.tfrecord', records)
+        print(json.dumps(answers))
+        """
+
     private func batches(_ dataset: Dataset) throws -> [Batch] {
         let loader = try dataset.loader()
         var batches: [Batch] = []
@@ -43,48 +84,7 @@ import Testing
 
     @Test func whatProtobufReadsIsDecoded() throws {
         let folder = TemporaryFolder()
-        let script =
-            Self.writer + """
-                import random
-                random.seed(3)
-                records, answers = [], []
-                for row in range(200):
-                    e = example_pb2.Example()
-                    f = e.features.feature
-                    f['label'].int64_list.value.append(random.randint(-2**63, 2**63 - 1))
-                    f['box'].float_list.value.extend(random.uniform(-1e6, 1e6) for _ in range(6))
-                    f['tokens'].int64_list.value.extend(random.choice([0, 1, 127, 128, -1, 2**40]) for _ in range(random.randint(0, 40)))
-                    f['curve'].float_list.value.extend(random.random() for _ in range(3 * random.randint(0, 9)))
-                    f['tags'].bytes_list.value.extend(random.randbytes(random.randint(0, 20)) for _ in range(random.randint(0, 5)))
-                    f['image'].bytes_list.value.append(random.randbytes(50))
-                    if row % 3: f['rare'].int64_list.value.append(row)
-                    if not f['tokens'].int64_list.value: f['tokens'].int64_list.SetInParent()
-                    if not f['curve'].float_list.value: f['curve'].float_list.SetInParent()
-                    if not f['tags'].bytes_list.value: f['tags'].bytes_list.SetInParent()
-                    data = e.SerializeToString()
-                    # Half of the records as an old writer has them: unpacked, in pieces, with another kind before.
-                    if row % 2:
-                        def old(name, values, number, one):
-                            half = len(values) // 2
-                            lists = field(number, b''.join(map(one, values[:half]))) + field(number, b''.join(map(one, values[half:])))
-                            return entry(name, field(3 if number != 3 else 2, b'') + lists)
-                        i64 = lambda v: b'\\x08' + varint(v)
-                        f32 = lambda v: b'\\x0d' + struct.pack('<f', v)
-                        g = lambda n, k: list(getattr(f[n], k).value)
-                        data = field(1, old('label', [5, 6], 3, i64) + old('label', g('label', 'int64_list'), 3, i64) + old('box', g('box', 'float_list'), 2, f32)
-                            + old('tokens', g('tokens', 'int64_list'), 3, i64) + old('curve', g('curve', 'float_list'), 2, f32)
-                            + old('tags', g('tags', 'bytes_list'), 1, lambda v: field(1, v)) + old('image', g('image', 'bytes_list'), 1, lambda v: field(1, v))
-                            + (old('rare', [row], 3, i64) if row % 3 else entry('rare', b'')))
-                    check = example_pb2.Example(); check.ParseFromString(data)
-                    c = check.features.feature
-                    records.append(data)
-                    answers.append({'label': list(c['label'].int64_list.value), 'box': list(c['box'].float_list.value), 'tokens': list(c['tokens'].int64_list.value),
-                        'curve': list(c['curve'].float_list.value), 'tags': [v.hex() for v in c['tags'].bytes_list.value], 'image': c['image'].bytes_list.value[0].hex(),
-                        'rare': list(c['rare'].int64_list.value)})
-                write('e.tfrecord', records)
-                print(json.dumps(answers))
-                """
-        guard let output = try python(script, in: folder) else { return }
+        guard let output = try python(Self.writer + Self.corpus, in: folder) else { return }
         let answers = try JSONSerialization.jsonObject(with: Data(output)) as! [[String: Any]]
         let dataset = Dataset(folder("e.tfrecord")).parsingExamples().batched(64)
             .decoding("label", with: .int64).decoding("box", with: .float(shape: [2, 3]))

@@ -85,7 +85,7 @@ import Testing
     }
 
     @Test func truncatedShardsSayWhere() throws {
-        for name in ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tfrecord"] {
+        for name in ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tar.lz4", "s-%03d.tfrecord"] {
             let fixture = try LoaderFixture(name, counts: [30])
             let path = fixture.pattern.replacingOccurrences(of: "{0..0}", with: "0")
             let bytes = try Data(contentsOf: URL(fileURLWithPath: path))

@@ -41,7 +41,7 @@ struct LoaderFixture {
             }
             keys.append(samples.map(\.0))
             var options = PackOptions(output: folder("shard\(shard)/" + name))
-            if name.hasSuffix(".zst") { options.frameByteCount = 16 << 10 }
+            if name.hasSuffix(".zst") || name.hasSuffix(".lz4") { options.frameByteCount = 16 << 10 }
             _ = try Packer([ListSource(samples: samples)], options: options).run()
         }
         let suffix = name.split(separator: ".").dropFirst().joined(separator: ".")

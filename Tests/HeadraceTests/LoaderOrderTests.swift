@@ -4,7 +4,10 @@ import Testing
 @testable import Headrace
 
 @Suite struct LoaderOrderTests {
-    @Test(arguments: ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tfrecord", "s-%03d.tfrecord.zst"])
+    @Test(arguments: [
+        "s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tar.lz4", "s-%03d.tfrecord", "s-%03d.tfrecord.zst",
+        "s-%03d.tfrecord.lz4",
+    ])
     func deliversLanesInTurn(name: String) throws {
         let fixture = try LoaderFixture(name)
         for lanes in [1, 2, 3, 8] {
@@ -66,7 +69,7 @@ import Testing
     }
 
     /// Past the page cache: whole blocks are read, whatever the sizes of shards and frames.
-    @Test(arguments: ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tfrecord"])
+    @Test(arguments: ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tar.lz4", "s-%03d.tfrecord"])
     func directReadsDeliverTheSame(name: String) throws {
         let sizes = [1, 700, 4096, 8191, 1_300_000, 12, 5_000_000, 513]
         let fixture = try LoaderFixture(name, counts: [30, 8, 3]) { sizes[$0 % sizes.count] }
@@ -153,7 +156,7 @@ import Testing
     @Test func samplesOfEverySizeComeWhole() throws {
         // Larger than the head room, than a chunk, and than several chunks, in every order.
         let sizes = [10, 5_000_000, 300_000, 0, 700_000, 12_000_000, 1, 4_200_000, 600_000, 100, 9_000_000]
-        for name in ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tfrecord"] {
+        for name in ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tfrecord.lz4", "s-%03d.tfrecord"] {
             let fixture = try LoaderFixture(name, counts: [sizes.count]) { sizes[$0] }
             for memory in [48, 256] {
                 let loader = try Dataset(fixture.pattern).batched(2).memory(.mebibytes(memory)).with {

@@ -19,6 +19,7 @@ import Testing
             ("x.tar", "tar", "none"), ("d.d/x-%d.tar.zst", "tar", "zstd"),
             ("x-%06d.tfrecord", "tfrecord", "none"),
             ("x.TFRECORD.zst", "tfrecord", "zstd"), ("x.v2.tar", "tar", "none"),
+            ("x-%d.tar.lz4", "tar", "lz4"), ("x.tfrecord.lz4", "tfrecord", "lz4"),
         ] {
             let settings = try Self.settings(name)
             #expect(settings.format.rawValue == format && settings.codec.rawValue == codec, "\(name)")
@@ -40,8 +41,10 @@ import Testing
             ("x.tar.zst", { $0.frameByteCount = 2 << 30 }), ("x.tar", { $0.shardLimit = .bytes(1 << 20) }),
             ("x-%d.tar", { $0.shardLimit = .bytes(0) }), ("x-%d.tar", { $0.shardLimit = .samples(-1) }),
             ("x-%d.tar", { $0.workers = 0 }), ("x-%d.tar", { $0.workers = 1 << 40 }), ("x", { _ in }),
-            ("x.zip", { _ in }), ("x.tar.gz", { _ in }), ("x.tar.lz4", { _ in }),
-            ("x-%d", { $0.codec = .zstd }),
+            ("x.zip", { _ in }), ("x.tar.gz", { _ in }), ("x.tar.bz2", { _ in }),
+            ("x-%d", { $0.codec = .zstd }), ("x.tar.lz4", { $0.codec = .zstd }),
+            ("x.tar.lz4", { $0.level = 13 }), ("x.tar.lz4", { $0.level = 0 }),
+            ("x.tar.lz4", { $0.level = -70_000 }),
             ("", { _ in }), ("a/", { _ in }), (".x.tar", { _ in }), ("x-%5d.tar", { _ in }),
             ("x-%s.tar", { _ in }),
             ("x-%d-%d.tar", { _ in }), ("x-%.tar", { _ in }), ("x-%0d.tar", { _ in }),

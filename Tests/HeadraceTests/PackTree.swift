@@ -136,7 +136,8 @@ enum PackOracle {
     /// Every field that webdataset finds, as in ``PackTree/expected`` but in its own order.
     static let webdataset = """
         import sys, hashlib, webdataset as wds
-        urls = ["pipe:zstd -dc '%s'" % a if a.endswith(".zst") else "file:" + a for a in sys.argv[1:]]
+        tools = {"zst": "zstd", "lz4": "lz4"}
+        urls = ["pipe:%s -dcq '%s'" % (tools[a[-3:]], a) if a[-3:] in tools else "file:" + a for a in sys.argv[1:]]
         for url in urls:
             for sample in wds.WebDataset([url], shardshuffle=False, empty_check=False):
                 for name, data in sample.items():
@@ -168,8 +169,9 @@ enum PackOracle {
                 assert tag & 7 == 2 and i + n <= len(b)
                 yield tag >> 3, b[i:i + n]; i += n
         for path in sys.argv[1:]:
-            data = subprocess.run(["zstd", "-dcq", path], stdout=subprocess.PIPE, check=True).stdout \\
-                if path.endswith(".zst") else open(path, "rb").read()
+            tool = {"zst": "zstd", "lz4": "lz4"}.get(path[-3:])
+            data = subprocess.run([tool, "-dcq", path], stdout=subprocess.PIPE, check=True).stdout \\
+                if tool else open(path, "rb").read()
             at = 0
             while at < len(data):
                 n, c = struct.unpack_from("<QI", data, at); record = data[at + 12:at + 12 + n]

@@ -52,6 +52,10 @@ extension ToolProcess {
         try run(path("pipebench"), arguments, seconds: seconds)
     }
 
+    static func pipebench(_ arguments: [String], seconds: Double = 60) throws -> ToolProcess {
+        try run(path("pipebench"), arguments, seconds: seconds)
+    }
+
     /// The total of `pipebench read --json` with these arguments, which must succeed.
     static func total(_ arguments: String...) throws -> [String: Any] {
         let run = try run(path("pipebench"), ["read", "--json"] + arguments, seconds: 60)

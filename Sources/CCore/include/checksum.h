@@ -17,6 +17,17 @@ const char *headrace_crc32c_path(void);
 /// XXH64 of `length` bytes with `seed`.
 uint64_t headrace_xxh64(const void *data, size_t length, uint64_t seed);
 
+struct headrace_xxh32 {
+    uint64_t total;
+    uint32_t seed;
+    uint32_t lanes[4];
+    uint8_t stripe[16];
+};
+
+void headrace_xxh32_init(struct headrace_xxh32 *context, uint32_t seed);
+void headrace_xxh32_update(struct headrace_xxh32 *context, const void *data, size_t length);
+uint32_t headrace_xxh32_final(const struct headrace_xxh32 *context);
+
 struct headrace_sha256 {
     uint32_t state[8];
     uint64_t total;

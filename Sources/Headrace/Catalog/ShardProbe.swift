@@ -13,20 +13,23 @@ struct ShardProbe {
         let sniffed = try unsafe Self.parse(head) { (head) throws(HeadraceError) in
             try unsafe ShardSniffer.sniff(head: head, name: file.path, limits: limits)
         }
-        let frames = sniffed.codec == .zstd ? try frames(of: file, limits: limits) : nil
+        let table = SeekTable.of(sniffed.codec)
+        let frames = if let table { try frames(of: file, table, limits: limits) } else { [Frame]?.none }
         return ShardLayout(codec: sniffed.codec, format: sniffed.format, frames: frames)
     }
 
-    private func frames(of file: any StorageFile, limits: FormatLimits) throws(HeadraceError) -> [Frame]? {
-        guard file.size > ZstdSeekTable.footerBytes else { return nil }
-        let footer = try bytes(of: file, file.size - ZstdSeekTable.footerBytes..<file.size)
+    private func frames(
+        of file: any StorageFile, _ seekTable: SeekTable, limits: FormatLimits
+    ) throws(HeadraceError) -> [Frame]? {
+        guard file.size > SeekTable.footerBytes else { return nil }
+        let footer = try bytes(of: file, file.size - SeekTable.footerBytes..<file.size)
         let length = try unsafe Self.parse(footer) { (footer) throws(HeadraceError) in
-            try unsafe ZstdSeekTable.tableLength(footer: footer, fileSize: file.size, limits: limits)
+            try unsafe seekTable.tableLength(footer: footer, fileSize: file.size, limits: limits)
         }
         guard let length else { return nil }
         let table = try bytes(of: file, file.size - length..<file.size)
         return try unsafe Self.parse(table) { (table) throws(HeadraceError) in
-            try unsafe ZstdSeekTable.frames(table: table, fileSize: file.size, limits: limits)
+            try unsafe seekTable.frames(table: table, fileSize: file.size, limits: limits)
         }
     }
 

@@ -14,8 +14,8 @@ final class ChunkFiller {
 
     let reader: any Reader
     private let arena: ChunkArena
-    /// Made when the first seekable shard comes.
-    private var frames: ZstdFrameDecompressor?
+    /// Of the last seekable shard's codec; shards of one data set nearly always share it.
+    private var frames: (codec: CodecKind, decompressor: any FrameDecompressor)?
     private var completions: [ReadCompletion] = []
     private var requests: [ReadRequest] = []
 
@@ -80,11 +80,10 @@ final class ChunkFiller {
     /// Decompresses the chunk's frames, each straight to its place behind the head room.
     private func decompressFrames(_ chunk: Chunk) throws(HeadraceError) {
         guard let pass = chunk.pass, case .frames(let runs) = pass.chunks, let input = chunk.input,
-            let slab = chunk.slab, let all = pass.layout?.frames
+            let slab = chunk.slab, let layout = pass.layout, let all = layout.frames
         else { return }
         let run = runs[chunk.index]
-        if self.frames == nil { self.frames = try ZstdFrameDecompressor() }
-        guard let frames = self.frames else { return }
+        let frames = try frameDecompressor(layout.codec)
         var source = unsafe input.base + chunk.inputStart
         var target = unsafe slab.base + chunk.start
         for frame in all[run.frames] {
@@ -101,6 +100,13 @@ final class ChunkFiller {
             chunk.end += frame.length
         }
         arena.releaseInput(chunk)
+    }
+
+    private func frameDecompressor(_ codec: CodecKind) throws(HeadraceError) -> any FrameDecompressor {
+        if let frames, frames.codec == codec { return frames.decompressor }
+        let made = try codec.makeFrameDecompressor()
+        frames = (codec, made)
+        return made
     }
 
     /// Reads whole files, one behind the other, and notes the samples they make.

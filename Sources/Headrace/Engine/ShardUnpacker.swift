@@ -42,6 +42,8 @@ final class ShardUnpacker {
     private var wanted = 0
     /// Memory that collects a stream's output, or a sample larger than a chunk.
     private var collecting: Chunk?
+    /// Where the carry ends in it.
+    private var carried = 0
     private var ordinal = 0
     private var inputConsumed = 0
     /// Bytes of the budget that must stay free when memory is taken; set by who claims the lane.
@@ -228,7 +230,9 @@ final class ShardUnpacker {
         guard let chunk = arena.take(atLeast: size, keeping: reserve) else { return .needsMemory(size) }
         chunk.start = 0
         chunk.end = 0
+        carried = 0
         if let carry {
+            carried = carry.count
             unsafe chunk.slab!.base.copyMemory(
                 from: carry.chunk.slab!.base + carry.start, byteCount: carry.count)
             chunk.end = carry.count
@@ -246,10 +250,17 @@ final class ShardUnpacker {
             if collecting == nil {
                 // A small stream gets a small output; what comes out beyond it starts another.
                 let likely = max(128 << 10, 8 * (input.inputEnd - input.inputStart))
-                let size = max(wanted, 2 * (carry?.count ?? 0), min(likely, arena.pool.slabBytes))
+                let held = carry?.count ?? 0
+                let useful = max(likely, held + decompressor.preferredRoom)
+                let size = max(wanted, 2 * held, min(useful, arena.pool.slabBytes))
                 if let refusal = open(collectingFor: size) { return refusal }
             }
             guard let output = collecting, let slab = output.slab else { return .needsInput }
+            if slab.capacity - output.end < decompressor.preferredRoom, output.end > carried,
+                output.count >= wanted
+            {
+                return handOver(output, isLast: false)
+            }
             let room = unsafe UnsafeMutableRawBufferPointer(
                 start: slab.base + output.end, count: slab.capacity - output.end)
             let compressed = unsafe UnsafeRawBufferPointer(
@@ -270,16 +281,20 @@ final class ShardUnpacker {
                     if let refusal = outgrowStream(output) { return refusal }
                     continue
                 }
-                collecting = nil
-                scan(output, isLast: isDrained)
-                if isDrained { isEnded = true }
-                if isEnded { releaseCarry() }
-                return .produced(output)
+                return handOver(output, isLast: isDrained)
             } catch {
                 accept(decompressor.producedBeforeError, in: output)
                 return fail(error)
             }
         }
+    }
+
+    private func handOver(_ output: Chunk, isLast: Bool) -> Outcome {
+        collecting = nil
+        scan(output, isLast: isLast)
+        if isLast { isEnded = true }
+        if isEnded { releaseCarry() }
+        return .produced(output)
     }
 
     /// Counts decompressed bytes in, less those the scanner wants passed over.

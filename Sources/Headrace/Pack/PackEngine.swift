@@ -99,20 +99,23 @@ final class PackEngine: @unchecked Sendable {
 
     private func work() {
         let renderer = FrameRenderer(plan)
-        var compressor: (writer: ZstdFrameWriter, input: OutputBuffer)?
+        var compressor: (writer: any FrameWriter, input: OutputBuffer)?
         while let (index, checksum, buffer) = takeFrame() {
             do throws(HeadraceError) {
                 let frame = frames[index]
                 var row: SeekTableRow?
-                if plan.settings.codec == .zstd {
-                    let zstd =
+                if plan.settings.codec != .none {
+                    let used =
                         if let compressor { compressor } else {
-                            (writer: try ZstdFrameWriter(level: plan.settings.level), input: OutputBuffer())
+                            (
+                                writer: try plan.settings.codec.makeFrameWriter(level: plan.settings.level),
+                                input: OutputBuffer()
+                            )
                         }
-                    compressor = zstd
-                    zstd.input.removeAll()
-                    guard try render(index, renderer, checksum, into: zstd.input) else { return }
-                    row = try unsafe zstd.writer.appendFrame(zstd.input.bytes, to: buffer)
+                    compressor = used
+                    used.input.removeAll()
+                    guard try render(index, renderer, checksum, into: used.input) else { return }
+                    row = try unsafe used.writer.appendFrame(used.input.bytes, to: buffer)
                 } else {
                     guard try render(index, renderer, checksum, into: buffer) else { return }
                 }

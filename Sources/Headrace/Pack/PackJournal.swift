@@ -224,7 +224,7 @@ extension PackJournal.Facts {
 
 extension PackSettings {
     /// Versions of the libraries that the bytes depend on.
-    var libraries: [String: String] { codec == .zstd ? ["zstd": ZstdFrameWriter.libraryVersion] : [:] }
+    var libraries: [String: String] { codec.libraryVersion.map { [codec.rawValue: $0] } ?? [:] }
 
     /// All that decides about the bytes, beside the samples.
     var words: [String: String] {

@@ -63,8 +63,8 @@ public final class Packer: @unchecked Sendable {
         }
         let set = Manifest.ShardSet(
             pattern: settings.pattern.nameInManifest, format: settings.format, codec: settings.codec,
-            level: settings.codec == .zstd ? settings.level : nil,
-            frameByteCount: settings.codec == .zstd ? settings.frameByteCount : nil, fields: summary.fields,
+            level: settings.codec == .none ? nil : settings.level,
+            frameByteCount: settings.codec == .none ? nil : settings.frameByteCount, fields: summary.fields,
             classes: plan.classes, libraries: settings.libraries, shards: shards)
         try folder.publish(set)
         journal.remove()
@@ -172,7 +172,7 @@ public final class Packer: @unchecked Sendable {
         PackSummary(
             readPattern: settings.pattern.readPattern(count: plan.shards.count),
             format: settings.format == .tar ? .tar : .tfrecord,
-            codec: settings.codec == .zstd ? .zstd : .none,
+            codec: PackCodec.allCases.first { $0.kind == settings.codec } ?? .none,
             shardCount: plan.shards.count, sampleCount: plan.inventory.samples.count,
             payloadByteCount: plan.payloadByteCount,
             uncompressedByteCount: plan.shards.reduce(0) { $0 + $1.byteCount },

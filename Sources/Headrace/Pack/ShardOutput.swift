@@ -36,9 +36,9 @@ final class ShardOutput: @unchecked Sendable {
 
     /// Closes the shard, brings it to disk under its name, and writes its index.
     func finish() throws(HeadraceError) -> (shard: Manifest.Shard, indexSHA256: String) {
-        if plan.settings.codec == .zstd {
+        if let seekTable = SeekTable.of(plan.settings.codec) {
             let table = OutputBuffer()
-            SeekTableWriter.append(frames, to: table)
+            seekTable.append(frames, to: table)
             try unsafe write(table.bytes)
         }
         try file.commit()
