@@ -22,7 +22,7 @@ public struct PackSourceOptions: Sendable {
 /// The sources that `words` name: paths, globs and brace patterns of files and directories.
 ///
 /// Files are told by their content (IDX files, which are paired among each other, .npy and .npz, whose rows are, and
-/// shards), then by their name (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also with `.gz` or `.zst`). A directory that holds IDX files,
+/// shards), then by their name (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also with `.gz`, `.zst` or `.lz4`). A directory that holds IDX files,
 /// or nothing but shards, stands for these; any other is a ``DirectorySource``. Sources come in the order of the
 /// words.
 public func packSources(
