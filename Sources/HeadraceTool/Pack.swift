@@ -10,7 +10,7 @@ struct Pack: ParsableCommand {
         discussion: """
             A directory is packed sample by sample: the files of one stem (a/dog.jpg, a/dog.cls) are a \
             sample. Shards of any format and codec that is read are packed again. IDX files, gzipped or not, \
-            give the fields npy and cls. JSON lines (.jsonl, .ndjson) give the field json, the rows of a \
+            give the fields npy and cls, and so do .npy and .npz files, row by row. JSON lines (.jsonl, .ndjson) give the field json, the rows of a \
             table (.csv, .tsv) a field for each column, text (.txt) the field txt; all may be compressed. The \
             same sources and options \
             always make the same bytes. Ends by printing the pattern to read the shards with.

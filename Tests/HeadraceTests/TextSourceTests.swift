@@ -83,7 +83,7 @@ import Testing
             (good + "\n{\"a\":\"\u{1}\"}", .badValue, "line 3: "),
             (good + "{\"a\":1} x", .badValue, "line 2: "), (good + "{\"b\":1}", .missingField, "line 2: "),
             (good + "{\"id\":[1]}", .badValue, "line 2: "),
-            (good + String(repeating: "[", count: 70), .limitExceeded, "line 2: "),
+            (good + String(repeating: "[", count: 300), .limitExceeded, "line 2: "),
         ]
         for (text, code, words) in cases {
             let tree = try PackTree()

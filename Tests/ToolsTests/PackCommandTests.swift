@@ -141,4 +141,89 @@ struct PackCommandTests {
         }
         #expect(statuses != [0], "no attempt was ended before it was done")
     }
+
+    @Test func tablesTextAndShardsAreSources() throws {
+        let scratch = try Scratch()
+        try scratch.write("id,Text\nb,two\na,\"o\"\"ne\"\n".utf8, to: "t.csv")
+        var run = try ToolProcess.headrace(
+            "pack", scratch.path("t.csv"), "-o", scratch.path("t.tar.zst"), "--key-field", "id")
+        #expect(run.status == 0 && run.error.contains("'Text' is the field 'text'"), "\(run.error)")
+        // Into another format and order, and back to look at it.
+        run = try ToolProcess.headrace(
+            "pack", scratch.path("t.tar.zst"), "-o", scratch.path("s.tfrecord"), "--sort")
+        #expect(run.status == 0 && run.error.contains("temporary file"), "\(run.error)")
+        run = try ToolProcess.headrace("pack", scratch.path("s.tfrecord"), "-o", scratch.path("u.tar"), "-q")
+        #expect(run.status == 0 && run.error.isEmpty)
+        let samples = try ToolProcess.headrace("ls", "-j", scratch.path("u.tar")).objects
+        #expect(samples.compactMap { $0["key"] as? String } == ["a", "b"])
+        run = try ToolProcess.headrace("cat", scratch.path("u.tar"), "--key", "a", "--field", "text")
+        #expect(run.text == "o\"ne")
+        try scratch.write("first line\nsecond line\n".utf8, to: "words")
+        run = try ToolProcess.headrace(
+            "pack", scratch.path("words"), "-o", scratch.path("w-%d.tar"), "--text", "chunk:16", "--shuffle",
+            "3",
+            "--dry-run", "-j")
+        #expect(try run.objects.first?["samples"] as? Int == 2)
+        #expect(try !scratch.names().contains { $0.hasPrefix("w-") })
+    }
+
+    @Test func resumingGoesOnWhereARunWasKilled() throws {
+        let scratch = try Scratch()
+        try scratch.makeSamples(60, payloadByteCount: 20_000)
+        func arguments(_ folder: String, _ more: [String] = []) -> [String] {
+            [
+                "pack", scratch.path("src"), "-o", scratch.path("\(folder)/x-%02d.tar.zst"), "--shard-count",
+                "3",
+                "--level", "12", "--workers", "1", "--resume", "-j",
+            ] + more
+        }
+        let tool = ToolProcess.path("headrace")
+        #expect(try ToolProcess.run(tool, arguments("reference")).status == 0)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: tool)
+        process.arguments = arguments("out")
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        // Killed once some shards are there, however slow the machine is.
+        let third = scratch.path("out/.headrace/x-02.tar.zst.index")
+        while process.isRunning, !FileManager.default.fileExists(atPath: third) { usleep(500) }
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+        if process.terminationReason == .exit {
+            return print("SKIPPED: the run was done before it was killed")
+        }
+        #expect(try ToolProcess.run(tool, arguments("out", ["--shard-size", "1MB"])).status == 64)
+        let refused = try ToolProcess.run(tool, arguments("out").filter { $0 != "--resume" })
+        #expect(refused.status == 2 && refused.error.contains("--resume"), "\(refused.error)")
+        let run = try ToolProcess.run(tool, arguments("out"))
+        #expect(run.status == 0, "\(run.error)")
+        #expect(try run.objects.first?["kept_shards"] as? Int ?? 0 >= 2)
+        for folder in ["", "/.headrace"] {
+            let names = try scratch.names(in: "reference" + folder)
+            #expect(try scratch.names(in: "out" + folder) == names)
+            for name in names where name != ".headrace" {
+                let pair = try ["reference", "out"].map {
+                    try Data(contentsOf: URL(fileURLWithPath: scratch.path("\($0)\(folder)/\(name)")))
+                }
+                #expect(pair[0] == pair[1], "\(name)")
+            }
+        }
+    }
+
+    @Test func flagsThatExcludeEachOtherAreUsageErrors() throws {
+        let scratch = try Scratch()
+        try scratch.makeSamples(2)
+        for flags in [
+            ["--sort", "--shuffle", "1"], ["--resume", "--overwrite"], ["--text", "word"],
+            ["--text", "chunk:x"],
+            ["--text", "line"], ["--key-field", "id"], ["--on-defect", "skip:x"], ["--shuffle", "-1"],
+        ] {
+            let run = try ToolProcess.run(
+                ToolProcess.path("headrace"),
+                ["pack", scratch.path("src"), "-o", scratch.path("x.tar")] + flags)
+            #expect(run.status == 64 && !run.error.isEmpty, "\(flags): \(run.error)")
+        }
+        #expect(try scratch.names() == ["src"])
+    }
 }

@@ -131,8 +131,8 @@ public struct PackInventory: Sendable {
     }
 
     /// A file of a source, to be read again when its samples are packed.
-    mutating func bytes(of file: SourceFile, codec: CodecKind) -> SourceBytes {
-        let bytes = SourceBytes(file, codec: codec, opened: opened)
+    mutating func bytes(of file: SourceFile, codec: CodecKind, part: SourcePart? = nil) -> SourceBytes {
+        let bytes = SourceBytes(file, codec: codec, part: part, opened: opened)
         if codec != .none { compressedSources.append(bytes) }
         return bytes
     }

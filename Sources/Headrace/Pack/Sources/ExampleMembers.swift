@@ -6,8 +6,8 @@ internal import HeadraceFormats
 ///
 /// A bytes list of one value is the value, under the feature's name: what packing a tar into TFRecord made of its
 /// fields. Numbers become an array, `NAME.npy`: int64 or float32, of one dimension. Any other bytes list stays the
-/// serialized `Feature`, `NAME.feature`, and a list of a tf.SequenceExample the serialized `FeatureList`,
-/// `NAME.feature_list`: the loader's decoders of features read both. Names are turned to lower case, and a '/' to a
+/// serialized `Feature`, `NAME.feature`, and a list of a `tf.SequenceExample` the serialized `FeatureList`,
+/// `NAME.feature_list`. Names are turned to lower case, and a '/' to a
 /// dot: readers of tar take no other field names.
 struct ExampleMembers {
     private let items: SourceItems
@@ -55,27 +55,18 @@ struct ExampleMembers {
             let base = fieldName(name)
             if !base.utf8.elementsEqual(name.utf8) { inventory.noteRenamed(name, to: base) }
             let start = offset + feature.message.lowerBound
-            func addMessage(_ ending: String) {
-                fields.append(
-                    (
-                        name: base + ending,
-                        payload: .item(items, index: start, byteCount: feature.message.count)
-                    ))
-            }
+            let message = PackPayload.item(items, index: start, byteCount: feature.message.count)
             if feature.steps != nil {
-                addMessage(".feature_list")
+                fields.append((name: base + ".feature_list", payload: message))
                 continue
             }
             switch feature.kind {
             case nil: inventory.ignore(.unsetFeature, path: items.bytes.file.path)
             case .bytes where feature.count == 1:
-                fields.append(
-                    (
-                        name: base,
-                        payload: .item(
-                            items, index: offset + feature.first.lowerBound, byteCount: feature.first.count)
-                    ))
-            case .bytes: addMessage(".feature")
+                let value = PackPayload.item(
+                    items, index: offset + feature.first.lowerBound, byteCount: feature.first.count)
+                fields.append((name: base, payload: value))
+            case .bytes: fields.append((name: base + ".feature", payload: message))
             case .float, .int64:
                 let item = numbers.append(
                     start: start, byteCount: feature.message.count, count: feature.count,
@@ -91,12 +82,12 @@ struct ExampleMembers {
     }
 
     private func isKey(_ feature: ExampleParser.Feature, _ record: UnsafeRawBufferPointer) -> Bool {
-        unsafe feature.kind == .bytes && feature.count == 1 && feature.steps == nil
+        unsafe feature.steps == nil && feature.kind == .bytes && feature.count == 1
             && record[feature.name].elementsEqual(ExampleWriter.keyName.utf8)
     }
 }
 
-/// Lists of numbers in Examples as .npy arrays.
+/// Numbers in Examples as .npy arrays.
 // Sendable: the list is filled while one thread lists the source, and only read after that.
 private final class NumberListItems: SourceItems, @unchecked Sendable {
     private struct List {
@@ -130,25 +121,23 @@ private final class NumberListItems: SourceItems, @unchecked Sendable {
             try unsafe bytes.read(list.start, into: room)
             return room.count
         }
-        let whole = unsafe message.bytes
-        guard let feature = unsafe FeatureMessage(whole.bytes, 0..<whole.count), feature.count == list.count,
-            feature.kind == (list.isFloat ? .float : .int64)
+        var array = Self.header(list.count, list.isFloat)
+        let headerByteCount = array.count
+        let read = unsafe FeatureMessage(message.bytes.bytes, 0..<message.count)
+        guard let feature = read, feature.kind == (list.isFloat ? .float : .int64),
+            feature.count == list.count
         else {
             throw HeadraceError(
                 .fileChanged, "the list of numbers is not what it was when it was listed",
                 at: .init(shard: bytes.file.path, offset: list.start))
         }
-        var array = Self.header(list.count, list.isFloat)
-        let headerByteCount = array.count
-        array += [UInt8](repeating: 0, count: list.count * (list.isFloat ? 4 : 8))
-        unsafe array.withUnsafeMutableBytes {
-            if let base = $0.baseAddress {
-                unsafe feature.copyNumbers(whole.bytes, to: base + headerByteCount)
+        array.append(contentsOf: repeatElement(0, count: list.count * (list.isFloat ? 4 : 8)))
+        unsafe array.withUnsafeMutableBytes { array in
+            if list.count > 0 {
+                unsafe feature.copyNumbers(message.bytes.bytes, to: array.baseAddress! + headerByteCount)
             }
-        }
-        unsafe array.withUnsafeBytes {
             unsafe destination.copyMemory(
-                from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + destination.count]))
+                from: UnsafeRawBufferPointer(rebasing: array[offset..<offset + destination.count]))
         }
     }
 }

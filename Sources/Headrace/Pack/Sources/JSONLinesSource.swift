@@ -1,4 +1,5 @@
 public import HeadraceCore
+internal import HeadraceDecode
 internal import HeadraceFormats
 
 /// Files with a JSON object on each line (JSON Lines, NDJSON), plain or compressed: each is a sample with the field
@@ -34,9 +35,9 @@ public struct JSONLinesSource: PackSource {
                         inventory.ignore(.blankLine, path: "\(path):\(line.number)")
                         continue
                     }
-                    let key = try key(object.value, lines) ?? keys.key(line.number - 1)
+                    let key = try key(object, lines) ?? keys.key(line.number - 1)
                     let payload = PackPayload.item(
-                        items, index: line.offset + object.range.lowerBound, byteCount: object.range.count)
+                        items, index: line.offset + object.lowerBound, byteCount: object.count)
                     inventory.add(key: key, fields: [(name: "json", payload: payload)])
                 } catch {
                     try inventory.leaveOut(error)
@@ -45,28 +46,40 @@ public struct JSONLinesSource: PackSource {
         }
     }
 
-    /// The object of the current line and where it stands in it; nil for a blank line.
-    private func object(_ lines: LineReader) throws(HeadraceError) -> (value: JSONValue, range: Range<Int>)? {
-        let bytes = unsafe Array(lines.bytes)
-        let isSpace: (UInt8) -> Bool = { [0x20, 0x09, 0x0D].contains($0) }
-        // A byte order mark is no part of the text.
-        let mark = lines.current.offset == 0 && bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-        guard let start = bytes[mark...].firstIndex(where: { !isSpace($0) }),
-            let last = bytes.lastIndex(where: { !isSpace($0) })
-        else { return nil }
-        let value: JSONValue
-        do throws(HeadraceError) {
-            value = try JSONValue(parsing: Array(bytes[start...last]))
-        } catch {
-            throw lines.error(error.code, error.message, at: start + (error.place.offset ?? 0))
+    /// Where the object of the current line stands in it; nil for a blank line.
+    private func object(_ lines: LineReader) throws(HeadraceError) -> Range<Int>? {
+        let bytes = unsafe lines.bytes
+        func isSpace(_ index: Int) -> Bool {
+            let byte = unsafe bytes[index]
+            return byte == 0x20 || byte == 0x09 || byte == 0x0D
         }
-        guard value.objectValue != nil else { throw lines.error(.badValue, "this is no JSON object") }
-        return (value, start..<last + 1)
+        // A byte order mark is no part of the text.
+        let hasMark = unsafe lines.current.offset == 0 && bytes.starts(with: [0xEF, 0xBB, 0xBF])
+        var start = hasMark ? 3 : 0
+        var end = bytes.count
+        while start < end, isSpace(start) { start += 1 }
+        while start < end, isSpace(end - 1) { end -= 1 }
+        guard start < end else { return nil }
+        do throws(HeadraceError) {
+            try unsafe JSONScanner.validate(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+        } catch {
+            throw lines.error(error.code, error.message, at: start)
+        }
+        guard unsafe bytes[start] == UInt8(ascii: "{") else {
+            throw lines.error(.badValue, "this is no JSON object")
+        }
+        return start..<end
     }
 
-    private func key(_ object: JSONValue, _ lines: LineReader) throws(HeadraceError) -> String? {
+    private func key(_ object: Range<Int>, _ lines: LineReader) throws(HeadraceError) -> String? {
         guard let keyField else { return nil }
-        switch object[keyField] {
+        let value: JSONValue
+        do throws(HeadraceError) {
+            value = try JSONValue(parsing: unsafe Array(lines.bytes[object]))
+        } catch {
+            throw lines.error(error.code, error.message, at: object.lowerBound + (error.place.offset ?? 0))
+        }
+        switch value[keyField] {
         case .string(let key): return key
         case .int(let key): return String(key)
         case nil: throw lines.error(.missingField, "the object has no member '\(keyField)' to be its key")

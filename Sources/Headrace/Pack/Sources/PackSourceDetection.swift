@@ -21,16 +21,17 @@ public struct PackSourceOptions: Sendable {
 
 /// The sources that `words` name: paths, globs and brace patterns of files and directories.
 ///
-/// Files are told by their content (IDX files, which are paired among each other, and shards), then by their name
-/// (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also with `.gz` or `.zst`). A directory that holds IDX files,
+/// Files are told by their content (IDX files, which are paired among each other, .npy and .npz, whose rows are, and
+/// shards), then by their name (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also with `.gz`, `.zst` or `.lz4`). A directory that holds IDX files,
 /// or nothing but shards, stands for these; any other is a ``DirectorySource``. Sources come in the order of the
 /// words.
 public func packSources(
     at words: [String], options: PackSourceOptions = PackSourceOptions()
 ) throws(HeadraceError) -> [any PackSource] {
     var sources: [any PackSource] = []
-    // Files of one kind that follow each other belong together, wherever the first of them stands.
+    // IDX files belong together, and so do arrays; they stand where the first of them does.
     var idx: (place: Int, paths: [String])?
+    var arrays: (place: Int, paths: [String])?
     for path in try ShardPattern.resolve(words) {
         if path.contains("://") {
             throw HeadraceError(
@@ -48,10 +49,17 @@ public func packSources(
                 sources.append(IDXSource([]))
             }
             idx?.paths.append(path)
+        case .file where try isArrayFile(path):
+            if arrays == nil {
+                arrays = (sources.count, [])
+                sources.append(ArraySource([]))
+            }
+            arrays?.paths.append(path)
         case .file: try append(path, options, to: &sources)
         }
     }
     if let idx { sources[idx.place] = IDXSource(idx.paths) }
+    if let arrays { sources[arrays.place] = ArraySource(arrays.paths) }
     if options.keyField != nil, !sources.contains(where: { $0 is JSONLinesSource || $0 is TableSource }) {
         throw HeadraceError(.usage, "a key field says something of JSON lines and tables, and there are none")
     }
@@ -80,8 +88,8 @@ private func append(
         if let split = options.text { return sources.append(TextSource([path], split: split)) }
         throw HeadraceError(
             .unknownFormat,
-            "this file is of no kind that can be packed: directories, shards, IDX files, .jsonl, .ndjson, .csv, "
-                + ".tsv and .txt can, and with --text any other file as text",
+            "this file is of no kind that can be packed: directories, shards, IDX files, .npy, .npz, .jsonl, "
+                + ".ndjson, .csv, .tsv and .txt can, and with --text any other file as text",
             at: .init(shard: path), cause: refusal)
     }
 }
@@ -104,6 +112,14 @@ private func directorySource(_ path: String) throws(HeadraceError) -> any PackSo
     }
     try ShardFiles.checkComplete(path)
     return ShardSource(found.map(\.path))
+}
+
+/// Whether the file holds arrays of NumPy. Content decides; the name does where it is compressed.
+private func isArrayFile(_ path: String) throws(HeadraceError) -> Bool {
+    let file = try SourceFile(path)
+    if try SourceArray.isArray(file) { return true }
+    if try SourceArray.isArchive(file) { return true }
+    return ["npy", "npz"].contains(nameEnding(path))
 }
 
 /// Why the file is no shard; nil when it is one, or claims to be.

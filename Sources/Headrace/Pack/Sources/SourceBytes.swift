@@ -11,6 +11,7 @@ internal import HeadraceFormats
 final class SourceBytes: @unchecked Sendable {
     let file: SourceFile
     let codec: CodecKind
+    private let part: SourcePart?
     private let opened: OpenedFiles
     private let lock = Lock()
     private var descriptor: OpenedFile?
@@ -24,8 +25,9 @@ final class SourceBytes: @unchecked Sendable {
 
     private static let pieceBytes = 256 << 10
 
-    init(_ file: SourceFile, codec: CodecKind, opened: OpenedFiles) {
+    init(_ file: SourceFile, codec: CodecKind, part: SourcePart? = nil, opened: OpenedFiles) {
         self.file = file
+        self.part = part
         self.codec = codec
         self.opened = opened
     }
@@ -37,7 +39,8 @@ final class SourceBytes: @unchecked Sendable {
     func read(_ start: Int, into room: UnsafeMutableRawBufferPointer) throws(HeadraceError) {
         if codec == .none {
             let opened = try self.opened.descriptor(of: self)
-            try unsafe fill(room, from: opened.number, offset: start, path: file.path)
+            try unsafe fill(
+                room, from: opened.number, offset: (part?.range.lowerBound ?? 0) + start, path: file.path)
             return try file.check(opened.number)
         }
         lock.lock()
@@ -61,7 +64,7 @@ final class SourceBytes: @unchecked Sendable {
 
     /// Writes all of the uncompressed bytes behind what is in `spool`, and reads them from there from now on.
     func spool(to spool: Spool, isCancelled: () -> Bool) throws(HeadraceError) {
-        let reader = try SourceReader(file, codec: codec)
+        let reader = try SourceReader(file, codec: codec, part: part)
         let buffer = OutputBuffer(capacity: Self.pieceBytes)
         let start = spool.byteCount
         while try reader.read(into: buffer, room: Self.pieceBytes) > 0 {
@@ -76,7 +79,7 @@ final class SourceBytes: @unchecked Sendable {
         _ start: Int, into room: UnsafeMutableRawBufferPointer
     ) throws(HeadraceError) {
         if start < heldStart || held == nil || reader == nil {
-            reader = try SourceReader(file, codec: codec)
+            reader = try SourceReader(file, codec: codec, part: part)
             held = OutputBuffer(capacity: Self.pieceBytes)
             heldStart = 0
         }

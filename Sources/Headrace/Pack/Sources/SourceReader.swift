@@ -74,22 +74,37 @@ struct SourceFile: Sendable {
     }
 }
 
+/// The part of a file that one stream is made of, and what must stand around it to make it one.
+///
+/// A deflated member of a zip archive between a gzip header and its trailer is a gzip stream, whose decompressor
+/// verifies size and CRC-32.
+struct SourcePart: Sendable {
+    var head: [UInt8] = []
+    var range: Range<Int>
+    var tail: [UInt8] = []
+
+    var byteCount: Int { head.count + range.count + tail.count }
+}
+
 /// The uncompressed bytes of a source file from front to back.
 final class SourceReader {
     private let file: SourceFile
+    private let part: SourcePart
     private let descriptor: Int32
     private let decompressor: (any StreamDecompressor)?
     private let input = OutputBuffer(capacity: 64)
     private var inputPosition = 0
-    private var fileOffset = 0
+    /// Bytes of the part that were taken.
+    private var taken = 0
     /// The decompressor filled all the room it had: it may hold more.
     private var mayHoldMore = false
     private var isAtEnd = false
 
     private static let inputBytes = 256 << 10
 
-    init(_ file: SourceFile, codec: CodecKind) throws(HeadraceError) {
+    init(_ file: SourceFile, codec: CodecKind, part: SourcePart? = nil) throws(HeadraceError) {
         self.file = file
+        self.part = part ?? SourcePart(range: 0..<file.byteCount)
         decompressor = codec == .none ? nil : try codec.makeStreamDecompressor()
         descriptor = try file.reopen()
     }
@@ -106,14 +121,14 @@ final class SourceReader {
                     if produced > 0 { return produced }
                     if inputPosition < input.count { continue }
                 }
-                guard fileOffset < file.byteCount else {
+                guard taken < part.byteCount else {
                     try decompressor.finish()
                     isAtEnd = true
                     break
                 }
                 input.removeAll()
                 inputPosition = 0
-                _ = try readFile(input, Self.inputBytes)
+                try readPart(input, Self.inputBytes)
             }
             return 0
         } catch {
@@ -139,19 +154,29 @@ final class SourceReader {
     }
 
     private func readPlain(_ output: OutputBuffer, _ room: Int) throws(HeadraceError) -> Int {
-        guard fileOffset < file.byteCount else { return 0 }
-        return try readFile(output, room)
+        guard taken < part.byteCount else { return 0 }
+        let before = output.count
+        try readPart(output, room)
+        return output.count - before
     }
 
-    private func readFile(_ output: OutputBuffer, _ room: Int) throws(HeadraceError) -> Int {
-        let count = min(room, file.byteCount - fileOffset)
+    /// Appends the next bytes of the part; there are some.
+    private func readPart(_ output: OutputBuffer, _ room: Int) throws(HeadraceError) {
+        let position = taken - part.head.count
+        if position < 0 || position >= part.range.count {
+            let bytes = position < 0 ? part.head[taken...] : part.tail[(position - part.range.count)...]
+            for byte in bytes.prefix(room) { output.append(byte: byte) }
+            taken += min(room, bytes.count)
+            return
+        }
+        let count = min(room, part.range.count - position)
         try unsafe output.appendInPlace(room: count) {
             (room: UnsafeMutableRawBufferPointer) throws(HeadraceError) -> Int in
-            try unsafe fill(room, from: descriptor, offset: fileOffset, path: file.path)
+            try unsafe fill(
+                room, from: descriptor, offset: part.range.lowerBound + position, path: file.path)
             return count
         }
-        fileOffset += count
+        taken += count
         try file.check(descriptor)
-        return count
     }
 }
