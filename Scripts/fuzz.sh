@@ -39,7 +39,7 @@ small_set() {
     env -u HEADRACE_FUZZ swift build --product headrace >/dev/null
     local headrace
     headrace=$(env -u HEADRACE_FUZZ swift build --show-bin-path)/headrace
-    for ending in tar tar.zst tfrecord; do
+    for ending in tar tar.zst tar.lz4 tfrecord; do
         "$headrace" pack "$folder/src" -o "$folder/$ending/x-%d.$ending" --shard-count 2 -q >/dev/null
     done
     gzip -k "$folder/tar/x-0.tar"
@@ -54,7 +54,7 @@ seeds() {
         tar) add_seeds "$folder" "$set"/tar/*.tar "$fixtures"/tar/*/* ;;
         tfrecord | example) add_seeds "$folder" "$set"/tfrecord/*.tfrecord "$fixtures"/tfrecord/*/* ;;
         sniffer) add_seeds "$folder" "$set"/*/x-0.* "$fixtures"/dataset/*/* ;;
-        json) add_seeds "$folder" "$set"/src/*.json "$set"/tar/.headrace/manifest.json ;;
+        json | jsontext) add_seeds "$folder" "$set"/src/*.json "$set"/tar/.headrace/manifest.json ;;
         manifest) add_seeds "$folder" "$set"/*/.headrace/manifest.json ;;
         index) add_seeds "$folder" "$set"/*/.headrace/*.index ;;
         zip) add_seeds "$folder" "$set"/*.npz "$fixtures"/npy/*/*.npz ;;

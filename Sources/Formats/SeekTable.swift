@@ -1,3 +1,4 @@
+internal import CHeadraceZstd
 package import HeadraceCore
 
 /// One frame in the seek table of a shard.
@@ -46,6 +47,35 @@ package struct SeekTable: Sendable, Equatable {
         case .zstd: .zstd
         case .lz4: .lz4
         case .none, .gzip, .zlib: nil
+        }
+    }
+
+    /// A frame that claims more than this is asked whether it agrees before memory is planned for it: nothing protects
+    /// the lengths in a table, and one flipped bit can ask for gigabytes.
+    package static let trustedFrameBytes = 16 << 20
+    /// Bytes of a frame's head that are enough for ``check(_:head:)``.
+    package static let frameHeadBytes = 32
+
+    /// Holds the length of `frame` against what the frame's own header states, where it states any.
+    package func check(_ frame: Frame, head: UnsafeRawBufferPointer) throws(HeadraceError) {
+        let stated: UInt64?
+        if self == .zstd {
+            let size = unsafe ZSTD_getFrameContentSize(head.baseAddress, head.count)
+            // Unknown, and no header at all: the two largest numbers.
+            stated = size >= UInt64.max - 1 ? nil : size
+        } else {
+            let bytes = unsafe head.bytes
+            guard bytes.byteCount >= LZ4FrameHeader.fixedByteCount else { return }
+            let count = LZ4FrameHeader.byteCount(bytes.byte(4))
+            guard bytes.byteCount >= count else { return }
+            stated = (try? LZ4FrameHeader(bytes.extracting(0..<count)))?.contentByteCount
+        }
+        if let stated, stated != UInt64(frame.length) {
+            throw HeadraceError(
+                .indexMismatch,
+                "the seek table is damaged: it says \(frame.length) bytes of the frame at byte "
+                    + "\(frame.compressedOffset), which itself says \(stated)",
+                at: .init(offset: frame.compressedOffset))
         }
     }
 

@@ -30,12 +30,14 @@ struct ShardDamageTests {
     /// flip passes.
     @Test func inTarOnlyPayloadsCanChange() {
         let (original, payload) = Self.tar([
-            ("a.txt", 100), ("a.cls", 1), ("dir/b.txt", 513), ("dir/b.json", 40), ("c.txt", 0), ("c.bin", 2000),
-            ("d.txt", 512),
+            ("a.txt", 100), ("a.cls", 1), ("dir/b.txt", 513), ("dir/b.json", 40), ("c.txt", 0),
+            ("c.bin", 2000),
+            ("d.txt", 512), ("e.bin", 1500),
         ])
         let baseline = readTar(original)
-        #expect(baseline.samples.count == 4 && !baseline.isDefective)
-        let tally = cutAndFlip(original, baseline: baseline.samples, Self.damages(original.count), read: readTar)
+        #expect(baseline.samples.count == 5 && !baseline.isDefective)
+        let tally = cutAndFlip(
+            original, baseline: baseline.samples, Self.damages(original.count), read: readTar)
         for damage in tally.changed {
             guard case .flip(let offset, _) = damage else {
                 Issue.record("\(damage) changed a sample unnoticed")
@@ -43,7 +45,13 @@ struct ShardDamageTests {
             }
             #expect(payload.contains(offset), "\(damage) changed a sample unnoticed")
         }
-        #expect(tally.lost.isEmpty && tally.detectedLate.isEmpty, "\(tally)")
+        // Cut between two members of one sample: what is left of it is delivered, and the missing end reported.
+        let starts = stride(from: 0, to: original.count, by: 512).filter { original[$0 + 257] == 0x75 }
+        #expect(
+            tally.detectedLate.allSatisfy { damage in
+                if case .cut(let count) = damage { starts.contains(count) } else { false }
+            }, "\(tally)")
+        #expect(tally.lost.isEmpty, "\(tally)")
         #expect(tally.detectedCount > 1000 && tally.harmlessCount > 0 && !tally.changed.isEmpty, "\(tally)")
         print("tar: \(tally.counts) (all in payloads)")
     }
@@ -65,7 +73,8 @@ struct ShardDamageTests {
         let original = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         let baseline = readTar(original)
         #expect(baseline.samples.count == 3 && !baseline.isDefective)
-        let tally = cutAndFlip(original, baseline: baseline.samples, Self.damages(original.count), read: readTar)
+        let tally = cutAndFlip(
+            original, baseline: baseline.samples, Self.damages(original.count), read: readTar)
         let headers = Set(
             stride(from: 0, to: original.count - 511, by: 512).filter { original[$0 + 257] == 0x75 }
                 .flatMap { $0..<$0 + 512 })
@@ -83,13 +92,13 @@ struct ShardDamageTests {
     @Test func inTFRecordNothingCanChange() {
         var shard = TFRecordBuilder()
         var starts: Set<Int> = [0]
-        for index in 0..<24 {
+        for index in 0..<32 {
             shard.add((0..<index * 23).map { UInt8(truncatingIfNeeded: $0 * 5 + index) })
             starts.insert(shard.bytes.count)
         }
         let original = shard.bytes
         let baseline = readPlainShard(original, .tfrecord)
-        #expect(baseline.samples.count == 24)
+        #expect(baseline.samples.count == 32)
         let tally = cutAndFlip(original, baseline: baseline.samples, Self.damages(original.count)) {
             readPlainShard($0, .tfrecord)
         }

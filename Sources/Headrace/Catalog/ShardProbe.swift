@@ -28,9 +28,19 @@ struct ShardProbe {
         }
         guard let length else { return nil }
         let table = try bytes(of: file, file.size - length..<file.size)
-        return try unsafe Self.parse(table) { (table) throws(HeadraceError) in
+        let frames = try unsafe Self.parse(table) { (table) throws(HeadraceError) in
             try unsafe seekTable.frames(table: table, fileSize: file.size, limits: limits)
         }
+        if let largest = frames.max(by: { $0.length < $1.length }),
+            largest.length > SeekTable.trustedFrameBytes
+        {
+            let start = largest.compressedOffset
+            let head = try bytes(of: file, start..<min(file.size, start + SeekTable.frameHeadBytes))
+            try unsafe Self.parse(head) { (head) throws(HeadraceError) in
+                try unsafe seekTable.check(largest, head: head)
+            }
+        }
+        return frames
     }
 
     /// Typed throws do not pass through the standard library's buffer accessors.
