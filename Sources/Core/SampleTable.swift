@@ -13,6 +13,9 @@ package struct SampleRecord: Sendable {
     package var fieldCount: Int32
     /// Index in ``SampleTable/defects`` of the defect that makes this sample undeliverable, or -1.
     package var defect: Int32
+    /// The record was to be a tf.Example and is none: its only field is the record itself, and fields that it lacks are
+    /// not absent but unknown.
+    package var isUnparsed = false
 
     package init(
         offset: Int, keyOffset: Int32, keyLength: Int32, firstField: Int32, fieldCount: Int32,

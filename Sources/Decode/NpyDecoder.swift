@@ -19,13 +19,16 @@ public struct NpyDecoder: Decoder {
 
     /// Fills one array a payload.
     public func decode(_ run: inout DecodeRun) {
-        guard let rows = unsafe run.rows, case .fixed(let type, let shape) = run.layout else { return }
+        guard case .fixed(let type, let shape) = run.layout else { return }
+        // Rows without elements have no memory, and are held against the column all the same.
+        let rows = unsafe run.rows
         let rowBytes = run.layout.rowBytes
         var headers = NpyHeaderCache(type, shape)
         for row in unsafe run.payloads.indices where !run.isAbsent(row) {
             let payload = unsafe run.payloads[row]
             do throws(HeadraceError) {
                 let header = try unsafe headers.header(payload, fileByteCount: payload.count)
+                guard rowBytes > 0, let rows = unsafe rows else { continue }
                 let elements = unsafe UnsafeRawBufferPointer(rebasing: payload[header.dataOffset...])
                 unsafe ElementCopy.copy(elements, header, to: rows + row * rowBytes)
             } catch {

@@ -35,6 +35,13 @@ package struct ExampleParser {
     /// The features of the last record that was an Example, in its order.
     package private(set) var features: [Feature] = []
     private let limit: Int
+    /// Numbers of the features by the hash of their name, counted from 1; used for records of many features, where to
+    /// look at each would take the square of their number.
+    private var places: [Int32] = []
+    /// Slots of ``places`` that are in use, a power of two; 0 while features are searched one by one.
+    private var placeCount = 0
+    /// Up to so many features are searched one by one.
+    private static let searchedFeatures = 24
 
     /// - Parameter featureLimit: the most features of one record.
     package init(featureLimit: Int = FormatLimits().fieldsPerSample) { limit = featureLimit }
@@ -46,6 +53,7 @@ package struct ExampleParser {
     /// that could be lost.
     package mutating func parse(_ record: RawSpan) -> Outcome {
         features.removeAll(keepingCapacity: true)
+        placeCount = 0
         var cursor = ProtobufCursor(0..<record.byteCount)
         var hasMap = false
         while !cursor.isAtEnd {
@@ -76,17 +84,52 @@ package struct ExampleParser {
             guard wire == ProtobufCursor.Wire.lengthDelimited, let entry = cursor.span(record),
                 let feature = Self.parseEntry(record, entry, isList: isList)
             else { return .other }
-            let known = features.firstIndex {
-                ($0.steps != nil) == isList && Self.isEqual(record, $0.name, feature.name)
-            }
-            if let known {
+            if let known = index(of: feature, record) {
                 features[known] = feature
             } else {
                 guard features.count < limit else { return .tooManyFeatures }
                 features.append(feature)
+                keepPlace(record)
             }
         }
         return .example
+    }
+
+    /// The feature that has the name of `feature` already.
+    private func index(of feature: Feature, _ record: RawSpan) -> Int? {
+        if placeCount == 0 { return features.firstIndex { Self.isSame(record, $0, feature) } }
+        var slot = Self.hash(feature, record) & (placeCount - 1)
+        while places[slot] != 0 {
+            let index = Int(places[slot]) - 1
+            if Self.isSame(record, features[index], feature) { return index }
+            slot = (slot + 1) & (placeCount - 1)
+        }
+        return nil
+    }
+
+    /// Puts the last feature into the table, which is made or made larger when it is time.
+    private mutating func keepPlace(_ record: RawSpan) {
+        guard features.count > Self.searchedFeatures else { return }
+        if features.count * 2 <= placeCount { return enter(features.count - 1, record) }
+        placeCount = max(128, placeCount * 4)
+        if places.count < placeCount { places = [Int32](repeating: 0, count: placeCount) }
+        for slot in 0..<placeCount { places[slot] = 0 }
+        for index in features.indices { enter(index, record) }
+    }
+
+    private mutating func enter(_ index: Int, _ record: RawSpan) {
+        var slot = Self.hash(features[index], record) & (placeCount - 1)
+        while places[slot] != 0 { slot = (slot + 1) & (placeCount - 1) }
+        places[slot] = Int32(truncatingIfNeeded: index + 1)
+    }
+
+    private static func hash(_ feature: Feature, _ record: RawSpan) -> Int {
+        let hash = unsafe record.extracting(feature.name).withUnsafeBytes { unsafe xxh64($0) }
+        return Int(truncatingIfNeeded: hash >> 1) &+ (feature.steps == nil ? 0 : 1)
+    }
+
+    private static func isSame(_ record: RawSpan, _ one: Feature, _ other: Feature) -> Bool {
+        (one.steps != nil) == (other.steps != nil) && isEqual(record, one.name, other.name)
     }
 
     /// One entry of the map: `{ string key = 1; value = 2 }`. Every writer puts down both, once; other messages

@@ -70,6 +70,17 @@ package struct SeekTable: Sendable, Equatable {
             guard bytes.byteCount >= count else { return }
             stated = (try? LZ4FrameHeader(bytes.extracting(0..<count)))?.contentByteCount
         }
+        // LZ4 makes at most 255 of a byte; zstd a block of 128 KiB of four.
+        let most =
+            self == .zstd
+            ? (frame.compressedLength / 4 + 1) * (128 << 10) : frame.compressedLength * 255
+        if stated == nil, frame.length > most {
+            throw HeadraceError(
+                .indexMismatch,
+                "the seek table is damaged: it says that the \(frame.compressedLength) bytes at byte "
+                    + "\(frame.compressedOffset) become \(frame.length), which they cannot",
+                at: .init(offset: frame.compressedOffset))
+        }
         if let stated, stated != UInt64(frame.length) {
             throw HeadraceError(
                 .indexMismatch,
@@ -123,6 +134,16 @@ package struct SeekTable: Sendable, Equatable {
         return length
     }
 
+    /// Holds the first 8 bytes of a table of `length` bytes against its footer.
+    package func checkStart(
+        _ start: UnsafeRawBufferPointer, length: Int, fileSize: Int
+    ) throws(HeadraceError) {
+        guard start.count == Self.skippableHeaderBytes,
+            unsafe start.bytes.littleEndian32(0) == skippableMagic,
+            unsafe Int(start.bytes.littleEndian32(4)) == length - Self.skippableHeaderBytes
+        else { throw mismatch("its frame header does not match its footer", fileSize) }
+    }
+
     /// The frames of a file of `fileSize` bytes that ends with `table`.
     package func frames(
         table: UnsafeRawBufferPointer, fileSize: Int, limits: FormatLimits = FormatLimits()
@@ -132,9 +153,9 @@ package struct SeekTable: Sendable, Equatable {
             length == table.count
         else { throw mismatch("it is not where its footer says", fileSize) }
         let bytes = unsafe table.bytes
-        guard bytes.littleEndian32(0) == skippableMagic,
-            Int(bytes.littleEndian32(4)) == length - Self.skippableHeaderBytes
-        else { throw mismatch("its frame header does not match its footer", fileSize) }
+        try unsafe checkStart(
+            UnsafeRawBufferPointer(rebasing: table.prefix(Self.skippableHeaderBytes)), length: length,
+            fileSize: fileSize)
         let stride = entryBytes(bytes.byte(length - 5))
         let count = Int(bytes.littleEndian32(length - Self.footerBytes))
         var frames: [Frame] = []

@@ -71,13 +71,13 @@ package struct FormatLimits: Sendable, Equatable {
     /// Fields of one sample.
     package var fieldsPerSample = 4096
     /// Decompressed bytes for each compressed byte, once more than `decompressionFloor` came out.
-    package var decompressionRatio = 1200
+    package var decompressionRatio = 20_000
     /// Decompressed bytes that are allowed whatever the ratio.
     package var decompressionFloor = 64 << 20
     /// Window of a zstd frame, as a power of two (27: 128 MiB, what `zstd -d` accepts by default).
     package var zstdWindowLog = 27
     /// Frames in the seek table of one shard.
-    package var seekTableFrames = 1 << 24
+    package var seekTableFrames = 1 << 21
     /// Members of one zip archive inside a field.
     package var zipMembers = 4096
     /// Decompressed bytes for each compressed byte of a zip member. Deflate cannot reach more than 1032; a claim

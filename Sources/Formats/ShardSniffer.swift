@@ -33,6 +33,10 @@ package enum ShardSniffer {
         head: UnsafeRawBufferPointer, name: String, limits: FormatLimits = FormatLimits()
     ) throws(HeadraceError) -> ShardContent {
         let named = NamedContent(name)
+        // A length with its CRC first: no codec begins with one by chance, but one length in 65536 begins as gzip does.
+        if unsafe TFRecordScanner.hasValidLength(head) {
+            return ShardContent(codec: .none, format: .tfrecord)
+        }
         switch unsafe codec(head, named) {
         case .none:
             if let format = unsafe format(head) { return ShardContent(codec: .none, format: format) }

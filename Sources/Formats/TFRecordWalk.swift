@@ -11,6 +11,9 @@ struct TFRecordWalk {
     private var names: FieldNameCache
     private let recordName: Int32?
     private var parser: ExampleParser
+    /// For every field name the Example it was last seen in: a name that comes twice is found without a search.
+    private var lastExample: [Int]
+    private var exampleCount = 0
     private(set) var account = ShardAccount()
     private var isDamaged = false
     private var accountedThrough = 0
@@ -21,6 +24,7 @@ struct TFRecordWalk {
         self.names = FieldNameCache(names)
         recordName = names.number(of: Array("record".utf8))
         parser = ExampleParser(featureLimit: limits.fieldsPerSample)
+        lastExample = [Int](repeating: 0, count: examples ? FieldNames.limit : 0)
     }
 
     mutating func scan(
@@ -147,10 +151,12 @@ struct TFRecordWalk {
             }
         }
         guard let recordName else { return reject(Self.tooManyNames, offset, &table) }
-        table.samples.append(
-            SampleRecord(
-                offset: offset, keyOffset: Int32(truncatingIfNeeded: table.keys.count), keyLength: 0,
-                firstField: Int32(truncatingIfNeeded: table.fields.count), fieldCount: 1))
+        var sample = SampleRecord(
+            offset: offset, keyOffset: Int32(truncatingIfNeeded: table.keys.count), keyLength: 0,
+            firstField: Int32(truncatingIfNeeded: table.fields.count), fieldCount: 1)
+        // No bytes are an Example without features.
+        sample.isUnparsed = examples && data.count > 0
+        table.samples.append(sample)
         table.fields.append(FieldRecord(offset: start, length: data.count, name: recordName))
     }
 
@@ -159,6 +165,7 @@ struct TFRecordWalk {
     ) {
         let firstField = table.fields.count
         let keyOffset = table.keys.count
+        exampleCount += 1
         for feature in parser.features {
             // A feature of no kind is absent; a list of no steps is there.
             guard feature.kind != nil || feature.steps != nil else { continue }
@@ -194,9 +201,10 @@ struct TFRecordWalk {
             let number = names.number(
                 of: name, isList ? .featureList : .feature, at: table.fields.count - firstField)
         else { return Self.tooManyNames }
-        for index in firstField..<table.fields.count where table.fields[index].name == number {
+        guard lastExample[Int(number)] != exampleCount else {
             return HeadraceError(.duplicateField, "two features of the record lead to this field name")
         }
+        lastExample[Int(number)] = exampleCount
         let span = isString ? feature.first : feature.message
         table.fields.append(
             FieldRecord(

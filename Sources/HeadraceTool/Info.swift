@@ -31,14 +31,19 @@ struct Info: ParsableCommand {
         var total = SurveyTotal()
         try ShardWork.run(paths.count, workers: budget.workers) { index -> Outcome in
             defer { progress.finish(index) }
-            do throws(HeadraceError) {
-                return .success(
-                    try ShardSurvey.make(
-                        of: paths[index], isFull: isFull, memory: budget.memory,
-                        isCancelled: { Interrupt.isRequested }))
-            } catch {
-                return .failure(error.placed(shard: paths[index]))
+            func outcome(_ memory: ByteCount) -> Outcome {
+                do throws(HeadraceError) {
+                    return .success(
+                        try ShardSurvey.make(
+                            of: paths[index], isFull: isFull, memory: memory,
+                            isCancelled: { Interrupt.isRequested }))
+                } catch {
+                    return .failure(error.placed(shard: paths[index]))
+                }
             }
+            let shared = outcome(budget.memory)
+            guard Self.needsMemory(shared) else { return shared }
+            return budget.alone(outcome)
         } consume: { _, outcome in
             report.beginShard()
             switch outcome {
@@ -55,6 +60,16 @@ struct Info: ParsableCommand {
         if output.json { try SurveyTotal.lines.write(total.json) } else { try total.print() }
         try Interrupt.check()
         try report.check()
+    }
+}
+
+extension Info {
+    /// Whether a shard was given up because its samples are larger than a worker's share of the memory.
+    private static func needsMemory(_ outcome: Outcome) -> Bool {
+        switch outcome {
+        case .failure(let error): error.code == .budget
+        case .success(let survey): survey?.defects.contains { $0.code == .budget } ?? false
+        }
     }
 }
 

@@ -93,10 +93,17 @@ struct ShardBudget {
 
     /// The least that makes sense for one reader.
     private static let leastMemory = ByteCount.mebibytes(64)
+    private let turn = Lock()
 
     /// One reader a core, all together within a quarter of a reader's largest memory for each.
     init(shardCount: Int) {
         workers = max(1, min(shardCount, affinityCoreCount()))
         memory = max(Self.leastMemory, ByteCount(ShardReader.defaultMemory.bytes / workers))
+    }
+
+    /// Once more with all of a reader's memory, one at a time: for a shard of samples larger than a worker's share,
+    /// which must not be judged by how many cores there are.
+    func alone<Result>(_ body: (ByteCount) -> Result) -> Result {
+        turn.withLock { body(ShardReader.defaultMemory) }
     }
 }

@@ -26,12 +26,17 @@ struct Verify: ParsableCommand {
         let progress = ShardProgress("verify", paths: paths, isQuiet: output.quiet)
         var verdicts = VerdictList(isJSON: output.json, isQuiet: output.quiet, shardCount: paths.count)
         try ShardWork.run(paths.count, workers: budget.workers) { index in
-            let verifier = ShardVerifier(
-                paths[index], sidecars: sidecars, memory: budget.memory,
-                isCancelled: { Interrupt.isRequested },
-                report: { progress.advance(index, to: $0) })
             defer { progress.finish(index) }
-            return verifier.verify()
+            func verdict(_ memory: ByteCount) -> ShardVerdict {
+                ShardVerifier(
+                    paths[index], sidecars: sidecars, memory: memory,
+                    isCancelled: { Interrupt.isRequested },
+                    report: { progress.advance(index, to: $0) }
+                ).verify()
+            }
+            let shared = verdict(budget.memory)
+            guard shared.defects.contains(where: { $0.code == .budget }) else { return shared }
+            return budget.alone(verdict)
         } consume: { _, verdict in
             try verdicts.add(verdict)
         }

@@ -21,6 +21,18 @@ private func error(_ bytes: [UInt8]) -> HeadraceError? {
 }
 
 @Suite struct NpyHeaderTests {
+    /// A column without elements has no memory for its rows; that is no reason not to look at them.
+    @Test func rowsOfAnEmptyColumnAreHeldAgainstIt() throws {
+        let empty = npy("{'descr': '<i2', 'fortran_order': False, 'shape': (0, 4)}")
+        let full = npy(
+            "{'descr': '<i2', 'fortran_order': False, 'shape': (1, 4)}", [UInt8](repeating: 1, count: 8))
+        let column = try DecodedColumn(
+            NpyDecoder(), [empty, full, Array("no npy at all".utf8), empty, empty + [1]])
+        #expect(column.layout == .fixed(.int16, shape: [0, 4]))
+        #expect(column.failures.map(\.row) == [1, 2, 4])
+        #expect(column.failures.first?.error.code == .shapeMismatch)
+    }
+
     @Test(arguments: [
         "{'descr': '<i2', 'fortran_order': False, 'shape': (3,), }          \n",
         "{\"shape\":(3,),\"descr\":\"<i2\",\"fortran_order\":False}",

@@ -65,8 +65,13 @@ struct ExampleParserTests {
     }
 
     private func delimited(_ field: UInt8, _ body: [UInt8]) -> [UInt8] {
-        precondition(body.count < 128)
-        return [field << 3 | 2, UInt8(body.count)] + body
+        var head = [field << 3 | 2]
+        var rest = body.count
+        while rest >= 128 {
+            head.append(UInt8(rest & 0x7F | 0x80))
+            rest >>= 7
+        }
+        return head + [UInt8(rest)] + body
     }
 
     private func entry(_ name: String, _ feature: [UInt8]) -> [UInt8] {
@@ -113,6 +118,27 @@ struct ExampleParserTests {
                 + delimited(1, entry("a", two)))
         #expect(outcome == .example)
         #expect(features.map(\.first.count) == [2, 1])
+    }
+
+    /// Records of many features are searched by a table: the answer must be that of the plain search.
+    @Test func manyFeaturesAreFoundByName() {
+        for count in [23, 24, 25, 26, 64, 65, 129, 1000, 4000] {
+            var entries: [UInt8] = []
+            for index in 0..<count {
+                entries += entry(
+                    "f\(index)", delimited(1, delimited(1, [UInt8](repeating: 7, count: index % 3))))
+            }
+            // Every third comes again, longer.
+            for index in stride(from: 0, to: count, by: 3) {
+                entries += entry("f\(index)", delimited(1, delimited(1, [UInt8](repeating: 9, count: 5))))
+            }
+            var parser = ExampleParser()
+            let outcome = delimited(1, entries).withUnsafeBytes { parser.parse($0.bytes) }
+            #expect(outcome == .example)
+            #expect(
+                parser.features.map(\.first.count) == (0..<count).map { $0 % 3 == 0 ? 5 : $0 % 3 }, "\(count)"
+            )
+        }
     }
 
     @Test func whatIsNoExampleIsOther() {

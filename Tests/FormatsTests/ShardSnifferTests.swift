@@ -109,4 +109,19 @@ struct ShardSnifferTests {
         expect(long, "a.tar.lz4", .lz4, .tar)
         expect(long, "a.tar.zst", .zstd, .tar)
     }
+
+    /// Some lengths begin with the magic number of a codec: the CRC behind them says what they are.
+    @Test func everyLengthOfAFirstRecordIsRecognised() {
+        for length in Array(0..<2000) + [0x8B1F, 0x1_8B1F, 0x9C78, 0xDA78, 0x0178] {
+            let header = littleEndian(UInt64(length))
+            let head = header + littleEndian(header.withUnsafeBytes { maskedCRC32C($0) }) + [1, 2, 3]
+            for name in ["x", "x.gz", "x.tar"] {
+                guard case .success(let content) = sniff(head, name: name) else {
+                    Issue.record("a record of \(length) bytes in \(name) is not recognised")
+                    continue
+                }
+                #expect(content == ShardContent(codec: .none, format: .tfrecord), "\(length) in \(name)")
+            }
+        }
+    }
 }

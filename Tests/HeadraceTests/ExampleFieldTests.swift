@@ -233,6 +233,25 @@ import Testing
     }
 
     /// A digest tells a feature's kind: the same bytes as another kind are another sample.
+    /// A default stands in for a feature that a record lacks, never for a record that is something else.
+    @Test func aRecordThatIsNoExampleGetsNoDefault() throws {
+        let folder = TemporaryFolder()
+        let script =
+            Self.writer + """
+                write('n.tfrecord', [b'', b'\\xff\\xff garbage', field(1, field(1, field(1, b'a') + field(2, b'')))])
+                """
+        guard try python(script, in: folder) != nil else { return }
+        for isOptional in [true, false] {
+            let loader = try Dataset(folder("n.tfrecord")).decoding(
+                "a", with: .int64(default: [9]), optional: isOptional
+            ).onDefect(.skip(limit: 3)).with { $0.parsesExamples = true }.loader()
+            var keys: [String] = []
+            while let batch = try loader.next() { keys += batch.keys }
+            #expect(keys == ["n.tfrecord:0", "n.tfrecord:2"])
+            #expect(loader.report().defects.map(\.code) == [.badValue])
+        }
+    }
+
     @Test func theDigestTellsAListFromBytes() throws {
         let folder = TemporaryFolder()
         let script =

@@ -27,6 +27,11 @@ struct ShardProbe {
             try unsafe seekTable.tableLength(footer: footer, fileSize: file.size, limits: limits)
         }
         guard let length else { return nil }
+        // The footer can claim a table of many megabytes: it must begin as one before that is read.
+        let start = try bytes(of: file, file.size - length..<min(file.size, file.size - length + 8))
+        try unsafe Self.parse(start) { (start) throws(HeadraceError) in
+            try unsafe seekTable.checkStart(start, length: length, fileSize: file.size)
+        }
         let table = try bytes(of: file, file.size - length..<file.size)
         let frames = try unsafe Self.parse(table) { (table) throws(HeadraceError) in
             try unsafe seekTable.frames(table: table, fileSize: file.size, limits: limits)

@@ -142,6 +142,11 @@ struct DecodeOutcome {
         guard !failed[place] else { return nil }
         let sample = unsafe view.samples![Int(reference.sample)]
         guard let field = unsafe Self.field(number, of: sample, in: view) else {
+            if sample.isUnparsed {
+                return HeadraceError(
+                    .badValue,
+                    "the record is no tf.Example, so nothing is known of its field '\(column.field)'")
+            }
             if column.isOptional { return nil }
             return HeadraceError(
                 .missingField,
