@@ -25,7 +25,7 @@ elif unshare --user --map-root-user true 2>/dev/null; then
     enter=("$(command -v unshare)" --user --map-root-user "$(PATH=$PATH:/usr/sbin:/sbin command -v chroot)" "$root")
 else
     echo "SKIPPED: neither root nor user namespaces here, so the archive was not run without a toolchain" >&2
-    exit 0
+    exit 3
 fi
 
 inside() {
@@ -35,7 +35,7 @@ inside() {
     }
 }
 inside /opt/bin/headrace --version
-for ending in tar tar.zst tfrecord.zst; do
+for ending in tar tar.zst tfrecord.zst tar.lz4; do
     inside /opt/bin/headrace pack /data/src -o "/data/$ending/x-%03d.$ending" --shard-count 80 -q
     inside /opt/bin/headrace verify "/data/$ending/x-{000..002}.$ending"
     inside /opt/bin/pipebench read "/data/$ending/x-{000..002}.$ending" --digest -q -j >"$root/report"
@@ -44,3 +44,6 @@ for ending in tar tar.zst tfrecord.zst; do
         exit 1
     }
 done
+# zlib, too, which writes nothing of ours.
+gzip -k "$root/data/tar/x-000.tar"
+inside /opt/bin/headrace verify /data/tar/x-000.tar.gz

@@ -70,9 +70,16 @@ trap 'rm -rf "$set"' EXIT
 small_set "$set"
 targets=$target
 [ "$target" = all ] && targets=$(sed -n 's/^    "\([a-z0-9]*\)": fuzz.*/\1/p' Tests/Fuzz/Targets.swift)
+found=()
 for each in $targets; do
     seeds "$each" "$set"
     echo "== $each: $runs runs"
+    # What is found in one target must not keep the others from running.
     HEADRACE_FUZZ_TARGET=$each "$fuzzer" -runs="$runs" -max_len=4096 -len_control=0 -print_final_stats=1 \
-        -artifact_prefix="$scratch/$each-" "$scratch/corpus/$each" 2>&1 | tail -n "${FUZZ_LINES:-8}"
+        -artifact_prefix="$scratch/$each-" "$scratch/corpus/$each" 2>&1 | tail -n "${FUZZ_LINES:-8}" \
+        || found+=("$each")
 done
+if [ ${#found[@]} -gt 0 ]; then
+    echo "fuzz: something was found in: ${found[*]} (see $scratch)" >&2
+    exit 1
+fi
