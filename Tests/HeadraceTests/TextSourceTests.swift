@@ -58,7 +58,7 @@ import Testing
             count = 0
             for i, s in enumerate(wds.WebDataset(["file:" + sys.argv[1]], shardshuffle=False)):
                 assert s["json"] == rows[i].strip().encode(), i
-                key = json.loads(rows[i])["id"] if sys.argv[3] == "id" else "t-%09d" % lines[i]
+                key = json.loads(rows[i])["id"] if sys.argv[3] == "id" else "t-one-%09d" % lines[i]
                 assert s["__key__"] == key, (s["__key__"], key)
                 count += 1
             print(count)
