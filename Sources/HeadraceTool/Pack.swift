@@ -76,9 +76,18 @@ struct Pack: ParsableCommand {
         sourceOptions.keyField = keyField
         let sources = try packSources(at: LongWordLists.unfolded(source), options: sourceOptions)
         let packer = try Packer(sources, options: options)
-        if dryRun { return try PackReport(words).write(try packer.plan(), result: nil) }
-        let bar = Progress("pack", isQuiet: words.quiet)
         Interrupt.onRequest { packer.cancel() }
+        if dryRun {
+            let summary: PackSummary
+            do throws(HeadraceError) {
+                summary = try packer.plan()
+            } catch {
+                if error.code == .packCancelled { try Interrupt.check() }
+                throw error
+            }
+            return try PackReport(words).write(summary, result: nil)
+        }
+        let bar = Progress("pack", isQuiet: words.quiet)
         let result: PackResult
         do throws(HeadraceError) {
             result = try packer.run { progress in
@@ -179,6 +188,16 @@ private struct PackReport {
                 "headrace: note: '\(printable(old))' is the field '\(printable(new))': readers take no capitals "
                     + "and no '/'")
         }
+        for rest in summary.unreadableRests.prefix(shownDefects) {
+            StandardError.say(
+                "headrace: note: the rest of \(printable(rest.path)), \(rest.byteCount) bytes, cannot be read"
+                    + (rest.isCounted ? "" : "; how many samples that are is not known, they count as one"))
+        }
+        if summary.unreadableRests.count > shownDefects {
+            StandardError.say(
+                "headrace: note: nor can the rest of "
+                    + "\(counted(summary.unreadableRests.count - shownDefects, "more shard"))")
+        }
         if summary.spoolsSources {
             StandardError.say(
                 "headrace: note: the compressed sources are unpacked to a temporary file in the output's folder, "
@@ -225,6 +244,21 @@ private struct PackReport {
                 .object(
                     summary.renamedFields.sorted { $0.key < $1.key }
                         .map { JSONMember($0.key, .string($0.value)) })),
+            JSONMember(
+                "source_bytes",
+                .object([
+                    JSONMember("parsed", .int(summary.sourceBytes.parsed)),
+                    JSONMember("ignored", .int(summary.sourceBytes.ignored)),
+                    JSONMember("lost", .int(summary.sourceBytes.lost)),
+                ])),
+            JSONMember(
+                "unreadable_rests",
+                .array(
+                    summary.unreadableRests.map {
+                        .object([
+                            JSONMember("shard", .string($0.path)), JSONMember("bytes", .int($0.byteCount)),
+                        ])
+                    })),
             JSONMember("leftovers", .array(summary.leftovers.map { .string($0) })),
             JSONMember("manifest", result.map { .string($0.manifestPath) } ?? .null),
         ]

@@ -45,9 +45,21 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: "\(tree.output)/new"))
         // Behind a bad header nothing can be found: the manifest tells how many samples that is.
         let lost = isTar ? 30 : 1
-        let result = try repack(tree, shard, onDefect: .skip(limit: lost))
-        #expect(result.summary.sampleCount == 40 - lost && result.summary.ignored == [.defect: lost])
-        for policy in [DefectPolicy.skip(limit: lost - 1), .skipShare(0.02)] {
+        if isTar {
+            // Nothing but the manifest guards payloads: with one part of the shard gone, none of it is vouched for.
+            let error = #expect(throws: HeadraceError.self) {
+                try repack(tree, shard, onDefect: .skip(limit: lost))
+            }
+            #expect(error?.code == .checksumMismatch)
+        } else {
+            let result = try repack(tree, shard, onDefect: .skip(limit: lost))
+            #expect(result.summary.sampleCount == 40 - lost && result.summary.ignored == [.defect: lost])
+            #expect(result.summary.sourceBytes.lost > 0 && result.summary.unreadableRests.isEmpty)
+        }
+        // A share is judged at the end of the listing, behind what the manifest says of the shard.
+        for policy in isTar
+            ? [.skip(limit: lost - 1)] : [DefectPolicy.skip(limit: lost - 1), .skipShare(0.02)]
+        {
             let error = #expect(throws: HeadraceError.self) { try repack(tree, shard, onDefect: policy) }
             #expect(error?.code == .tooManyDefects, "\(policy)")
         }

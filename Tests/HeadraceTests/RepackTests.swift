@@ -184,7 +184,7 @@ import Testing
             found == [
                 "__key__ first", "image.encoded b'pixels'", "label.npy \(ints)", "loose.npy \(ints)",
                 "box.npy \(floats)", "empty.npy float32 []", "spread.npy \(floats)",
-                "words.feature b'\\n\\n\\n\\x03one\\n\\x03two'", "__key__ x-000000001", "record b'plain'",
+                "words.feature b'\\n\\n\\n\\x03one\\n\\x03two'", "__key__ x-one-000000001", "record b'plain'",
             ])
     }
 

@@ -58,7 +58,7 @@ import Testing
             count = 0
             for i, s in enumerate(wds.WebDataset(["file:" + sys.argv[1]], shardshuffle=False)):
                 assert s["json"] == rows[i].strip().encode(), i
-                key = json.loads(rows[i])["id"] if sys.argv[3] == "id" else "t-%09d" % lines[i]
+                key = json.loads(rows[i])["id"] if sys.argv[3] == "id" else "t-one-%09d" % lines[i]
                 assert s["__key__"] == key, (s["__key__"], key)
                 count += 1
             print(count)
@@ -221,6 +221,58 @@ import Testing
         try tree.put("r.csv", "a,b\n1,2\n3\n5,6\n")
         let result = try Self.pack(tree, ["r.csv"]) { _, options in options.onDefect = .skip(limit: 1) }
         #expect(result.summary.sampleCount == 2 && result.summary.ignored == [.defect: 1])
+    }
+
+    @Test func rowsBehindABadQuoteAreRead() throws {
+        let tree = try PackTree()
+        try tree.put("q.csv", "a,b\n1,2\n3,x\"y\n\"4\"z,5\n6,7\n")
+        let result = try Self.pack(tree, ["q.csv"]) { _, options in options.onDefect = .skip(limit: 2) }
+        #expect(result.summary.sampleCount == 2 && result.summary.ignored == [.defect: 2])
+        #expect(result.summary.unreadableRests.isEmpty)
+        let error = #expect(throws: HeadraceError.self) {
+            try Self.pack(tree, ["q.csv"]) { _, options in
+                options.overwrite = true
+                options.onDefect = .skip(limit: 1)
+            }
+        }
+        #expect(error?.code == .tooManyDefects)
+        // Nobody knows how many rows a quote swallows that is never closed.
+        try tree.put("r.csv", "a,b\n1,2\n3,\"4\n5,6\n7,8\n")
+        for limit in [5, Int.max] {
+            func pack() throws -> PackResult {
+                try Self.pack(tree, ["r.csv"]) { _, options in
+                    options.overwrite = true
+                    options.onDefect = .skip(limit: limit)
+                }
+            }
+            if limit == 5 {
+                let error = #expect(throws: HeadraceError.self) { try pack() }
+                #expect(error?.code == .tooManyDefects)
+            } else {
+                let summary = try pack().summary
+                #expect(summary.sampleCount == 1 && summary.ignored == [.defect: 1])
+                #expect(summary.unreadableRests.map(\.byteCount) == [13])
+            }
+        }
+    }
+
+    /// Marks and line ends that editors leave are no part of any value.
+    @Test func marksAndLineEndsAreNoText() throws {
+        let tree = try PackTree()
+        func values(_ name: String, _ content: String) throws -> [String] {
+            try tree.put(name, content)
+            try Self.pack(tree, [name]) { _, options in options.overwrite = true }
+            var values: [String] = []
+            try ShardReader("\(tree.output)/x.tar").read { (sample) throws(HeadraceError) in
+                for field in sample.fields { values.append(String(decoding: field.payload, as: UTF8.self)) }
+                return true
+            }
+            return values
+        }
+        #expect(try values("t.txt", "\u{FEFF}one\r\ntwo\r\nthree\r") == ["one", "two", "three"])
+        #expect(try values("t.txt", "one\n\u{FEFF}two\r") == ["one", "\u{FEFF}two\r"])
+        #expect(try values("t.csv", "a,b\r\n1,2\r\n3,4\r") == ["1", "2", "3", "4"])
+        #expect(try values("t.csv", "a,b\r\n1,\"2\"\r") == ["1", "2"])
     }
 
     private static let text =

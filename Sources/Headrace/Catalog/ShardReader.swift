@@ -83,6 +83,9 @@ package final class ShardReader {
     /// Where the shard's bytes went; final after ``read(_:)`` has returned.
     package var account: ShardAccount { pass.unpacker.account }
 
+    /// Whether damage has made the rest of the shard unreadable, so far.
+    var isCutShort: Bool { pass.unpacker.isDamaged }
+
     /// Size of the uncompressed shard: as its file or seek table says, else what has been decompressed so far.
     package var uncompressedByteCount: Int {
         pass.layout?.uncompressedSize(fileSize: fileSize) ?? pass.unpacker.seen

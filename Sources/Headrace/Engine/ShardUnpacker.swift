@@ -49,7 +49,8 @@ final class ShardUnpacker {
     /// Bytes of the budget that must stay free when memory is taken; set by who claims the lane.
     var reserve = 0
     private var isEnded = false
-    private var isDamaged = false
+    /// The rest of the shard was given up, because damage hides where its samples begin.
+    private(set) var isDamaged = false
     private var isConcluded = false
     private var lost = 0
     /// Uncompressed bytes that have come by: what the account is held against where the shard's size is unknown.

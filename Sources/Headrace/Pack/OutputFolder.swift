@@ -32,28 +32,59 @@ struct OutputFolder {
     func prepare(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
-        let shards = try names(in: path).filter(pattern.matches)
-        let indexes = try names(in: sidecars).filter {
-            $0.hasSuffix(".index") && pattern.matches(String($0.dropLast(6)))
-        }
-        var manifest = try readManifest()
-        let name = try setName(in: manifest)
-        let isListed = manifest.sets.contains { $0.pattern.utf8.elementsEqual(name.utf8) }
-        guard !shards.isEmpty || !indexes.isEmpty || isListed else { return }
-        guard overwrite else {
-            let first = shards.first.map { pattern.directory + $0 } ?? manifestPath
-            throw HeadraceError(
-                .exists,
-                "the output exists (\(shards.count) shards of this pattern, \(indexes.count) indexes); remove "
-                    + "it, choose another name, or ask for it to be replaced (--overwrite)"
-                    + (isInterrupted ? "; a run was interrupted here, which --resume continues" : ""),
-                at: .init(shard: first))
-        }
+        let present = try present()
+        guard !present.isNothing else { return }
+        guard overwrite else { throw refusal(of: present, isInterrupted: isInterrupted) }
         // The manifest first: from here on nobody may take the shards for a whole set.
-        manifest.sets.removeAll { $0.pattern.utf8.elementsEqual(name.utf8) }
-        if isListed { try write(manifest) }
-        for index in indexes { try remove("\(sidecars)/\(index)") }
-        for shard in shards { try remove(pattern.directory + shard) }
+        var manifest = present.manifest
+        manifest.sets.removeAll(where: isOwn)
+        if present.isListed { try write(manifest) }
+        for path in present.indexes + present.shards { try remove(path) }
+    }
+
+    /// Throws what ``prepare(overwrite:isInterrupted:)`` would, and changes nothing.
+    func check(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
+        let present = try present()
+        if !present.isNothing, !overwrite { throw refusal(of: present, isInterrupted: isInterrupted) }
+    }
+
+    /// Paths of the shards of the pattern that are there and of their indexes: what a run removes to make room.
+    func ownFiles() throws(HeadraceError) -> [String] { try ownShards() + ownIndexes() }
+
+    private func ownShards() throws(HeadraceError) -> [String] {
+        try names(in: path).filter(pattern.matches).map { pattern.directory + $0 }
+    }
+
+    private func ownIndexes() throws(HeadraceError) -> [String] {
+        try names(in: sidecars).filter { $0.hasSuffix(".index") && pattern.matches(String($0.dropLast(6))) }
+            .map { "\(sidecars)/\($0)" }
+    }
+
+    /// What of the pattern is there already.
+    private struct Present {
+        var shards: [String]
+        var indexes: [String]
+        var manifest: Manifest
+        var isListed: Bool
+
+        var isNothing: Bool { shards.isEmpty && indexes.isEmpty && !isListed }
+    }
+
+    private func present() throws(HeadraceError) -> Present {
+        let manifest = try readManifest()
+        try refuseForeignShards(in: manifest)
+        return Present(
+            shards: try ownShards(), indexes: try ownIndexes(), manifest: manifest,
+            isListed: manifest.sets.contains(where: isOwn))
+    }
+
+    private func refusal(of present: Present, isInterrupted: Bool) -> HeadraceError {
+        HeadraceError(
+            .exists,
+            "the output exists (\(present.shards.count) shards of this pattern, \(present.indexes.count) "
+                + "indexes); remove it, choose another name, or ask for it to be replaced (--overwrite)"
+                + (isInterrupted ? "; a run was interrupted here, which --resume continues" : ""),
+            at: .init(shard: present.shards.first ?? manifestPath))
     }
 
     /// Keeps the shards of an interrupted run that are whole, and removes what else it left.
@@ -126,16 +157,18 @@ struct OutputFolder {
         try write(manifest)
     }
 
-    /// The pattern without the folder, as the manifest knows it; throws when another set has shards of such names.
-    private func setName(in manifest: Manifest) throws(HeadraceError) -> String {
-        let name = pattern.nameInManifest
-        for set in manifest.sets where !set.pattern.utf8.elementsEqual(name.utf8) {
+    private func isOwn(_ set: Manifest.ShardSet) -> Bool {
+        set.pattern.utf8.elementsEqual(pattern.nameInManifest.utf8)
+    }
+
+    /// Throws when another set of the folder has shards of such names.
+    private func refuseForeignShards(in manifest: Manifest) throws(HeadraceError) {
+        for set in manifest.sets where !isOwn(set) {
             guard let shard = set.shards.first(where: { pattern.matches($0.name) }) else { continue }
             throw HeadraceError(
                 .exists, "the shard belongs to the set '\(set.pattern)' of this folder; choose another name",
                 at: .init(shard: pattern.directory + shard.name))
         }
-        return name
     }
 
     private func readManifest() throws(HeadraceError) -> Manifest {

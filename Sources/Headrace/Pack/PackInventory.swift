@@ -57,6 +57,8 @@ public struct PackInventory: Sendable {
     private(set) var fieldNames: [String] = []
     private(set) var ignored: [IgnoredReason: Int] = [:]
     private(set) var ignoredExamples: [IgnoredReason: [String]] = [:]
+    private(set) var sourceBytes = PackSourceBytes()
+    private(set) var unreadableRests: [PackUnreadableRest] = []
     private var fieldIndex: [ByteName: Int] = [:]
     private var problems: [HeadraceError] = []
     private var problemCount = 0
@@ -69,6 +71,8 @@ public struct PackInventory: Sendable {
     let onDefect: DefectPolicy
     /// Files that are read again when they are packed.
     let opened = OpenedFiles()
+    /// Their paths, and those of other files that a source has read.
+    private(set) var readPaths: Set<String> = []
     /// The compressed ones among them.
     private(set) var compressedSources: [SourceBytes] = []
     private let isCancelled: @Sendable () -> Bool
@@ -134,23 +138,17 @@ public struct PackInventory: Sendable {
     mutating func bytes(of file: SourceFile, codec: CodecKind, part: SourcePart? = nil) -> SourceBytes {
         let bytes = SourceBytes(file, codec: codec, part: part, opened: opened)
         if codec != .none { compressedSources.append(bytes) }
+        noteRead(file.path)
         return bytes
     }
 
-    /// Paths of the files that payloads are read from, each once or more often.
+    /// Notes a file that samples come from.
+    mutating func noteRead(_ path: String) { readPaths.insert(path) }
+
+    /// Paths of the files that were listed, each once or more often; those that gave no sample too.
     var sourcePaths: [String] {
-        var paths: [String] = []
-        var last: SourceBytes?
-        for field in fields {
-            switch field.payload {
-            case .file(let path, _, _): paths.append(path)
-            case .item(let items as SourceItems, _, _) where items.bytes !== last:
-                last = items.bytes
-                paths.append(items.bytes.file.path)
-            default: break
-            }
-        }
-        return paths
+        fields.compactMap { if case .file(let path, _, _) = $0.payload { path } else { nil } }
+            + readPaths.sorted()
     }
 
     /// Tells that a field got another name, because readers would not have taken its own.
@@ -178,6 +176,25 @@ public struct PackInventory: Sendable {
             // A share says nothing of the first few.
             if ignored[.defect]! + samples.count >= Self.shareJudgedFrom { try checkShare(share, defect) }
         }
+    }
+
+    /// Counts the bytes of a source shard.
+    mutating func count(_ account: ShardAccount) {
+        sourceBytes.parsed += account.bytesParsed
+        sourceBytes.ignored += account.bytesIgnored
+        sourceBytes.lost += account.bytesLost
+    }
+
+    /// Notes that a shard cannot be read to its end. Nobody knows how many samples that are unless it is counted:
+    /// a limit on damaged samples cannot be said to be kept then.
+    mutating func note(_ rest: PackUnreadableRest) throws(HeadraceError) {
+        unreadableRests.append(rest)
+        if rest.isCounted || onDefect == .skip(limit: .max) { return }
+        throw HeadraceError(
+            .tooManyDefects,
+            "the rest of the shard, \(rest.byteCount) bytes, cannot be read, and no manifest tells how many "
+                + "samples it holds: no limit on damaged samples can be held against it; skip without a limit "
+                + "to leave it out", at: .init(shard: rest.path), cause: ignoredExamples[.defect]?.last)
     }
 
     private static let shareJudgedFrom = 1000
@@ -229,12 +246,13 @@ public struct PackInventory: Sendable {
         throw error
     }
 
-    /// Refuses keys that occur twice, whichever sources they come from.
+    /// Refuses keys that occur twice, whichever sources they come from. Records that are kept as they are may: their
+    /// keys are not written, and whatever they hold was there before.
     mutating func refuseDuplicateKeys() {
         func precedes(_ a: Int, _ b: Int) -> Bool {
             byteOrder(samples[a].key, samples[b].key) < 0
         }
-        var order = Array(samples.indices)
+        var order = samples.indices.filter { !samples[$0].isRecord }
         // One directory, or one file after the other, comes sorted already: no need to sort ten million keys.
         guard !zip(order, order.dropFirst()).allSatisfy({ precedes($0, $1) }) else { return }
         order.sort(by: precedes)

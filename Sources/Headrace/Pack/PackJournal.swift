@@ -158,8 +158,25 @@ final class PackJournal: @unchecked Sendable {
         return unsafe Array(buffer.bytes)
     }
 
+    /// What is in the journal at `path`, for those who change nothing; nothing where there is none.
+    static func text(at path: String) throws(HeadraceError) -> [UInt8] {
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return [] }
+            throw failed("opened", path, errno)
+        }
+        defer { close(descriptor) }
+        return try read(descriptor, path)
+    }
+
     /// What the interrupted run noted.
     func contents() throws(HeadraceError) -> (facts: Facts, entries: [Entry], processes: [Int]) {
+        try Self.contents(of: text, path)
+    }
+
+    static func contents(
+        of text: [UInt8], _ path: String
+    ) throws(HeadraceError) -> (facts: Facts, entries: [Entry], processes: [Int]) {
         var facts: Facts?
         var entries: [Entry] = []
         var processes: [Int] = []
@@ -242,7 +259,9 @@ extension PackSettings {
 }
 
 extension PackInventory {
-    /// SHA-256 over everything that decides about the samples' bytes, in their order.
+    /// SHA-256 over everything that decides about the samples' bytes, in their order. Payloads are not read: path,
+    /// number and times of a file stand for them. The time of change is among these, because that of modification
+    /// can be set, and copies often have that of the original.
     func fingerprint() -> String {
         var hash = SHA256()
         let buffer = OutputBuffer(capacity: 1 << 16)
@@ -259,7 +278,9 @@ extension PackInventory {
                 put(fieldNames[field.name])
                 buffer.append(littleEndian: UInt64(field.payload.byteCount))
                 switch field.payload {
-                case .file(_, _, let modified):
+                case .file(let path, _, let modified):
+                    put(path)
+                    put(FileIdentity(path)?.version ?? "")
                     buffer.append(littleEndian: UInt64(bitPattern: Int64(modified)))
                 case .bytes(let bytes): unsafe bytes.withUnsafeBytes { unsafe buffer.append($0) }
                 case .item(let items, let index, _):
@@ -274,6 +295,10 @@ extension PackInventory {
                 unsafe hash.update(buffer.bytes)
                 buffer.removeAll()
             }
+        }
+        for path in readPaths.sorted() {
+            put(path)
+            put(FileIdentity(path)?.version ?? "")
         }
         unsafe hash.update(buffer.bytes)
         return hash.hexadecimal()

@@ -45,9 +45,33 @@ public struct PackSummary: Sendable, Equatable {
     public var ignored: [IgnoredReason: Int]
     /// Some of the paths behind ``ignored``.
     public var ignoredExamples: [IgnoredReason: [String]]
+    /// Where the bytes of shards that are packed again went.
+    public var sourceBytes: PackSourceBytes
+    /// Shards that damage hides the rest of.
+    public var unreadableRests: [PackUnreadableRest]
     /// Temporary files that an interrupted run left in the output's folder; harmless, and free to be removed when
     /// no other run is at work there.
     public var leftovers: [String]
+}
+
+/// Where the uncompressed bytes of source shards went: each byte is in one of the three.
+public struct PackSourceBytes: Sendable, Equatable {
+    /// Headers, payloads and padding that were understood.
+    public var parsed = 0
+    /// Passed over by a rule of the format.
+    public var ignored = 0
+    /// Lost to damage.
+    public var lost = 0
+}
+
+/// The end of a source shard behind damage that hides where its samples begin.
+public struct PackUnreadableRest: Sendable, Equatable {
+    /// Path of the shard.
+    public var path: String
+    /// Uncompressed bytes that cannot be read, as far as the shard's size is known.
+    public var byteCount: Int
+    /// Whether a manifest tells how many samples those were. Else they count as one.
+    public var isCounted: Bool
 }
 
 /// One shard that was written.

@@ -1,4 +1,3 @@
-internal import Glibc
 public import HeadraceCore
 internal import HeadraceFormats
 
@@ -30,7 +29,21 @@ public final class Packer: @unchecked Sendable {
     }
 
     /// Lists the sources and says what would be written; writes nothing.
-    public func plan() throws(HeadraceError) -> PackSummary { try summary(of: try makePlan()) }
+    ///
+    /// Throws what ``run(report:)`` would throw before it writes: for outputs that exist already, or an interrupted
+    /// run that cannot be resumed.
+    public func plan() throws(HeadraceError) -> PackSummary {
+        let plan = try makePlan()
+        let folder = OutputFolder(settings.pattern)
+        let noted = try PackJournal.text(at: folder.journalPath)
+        if settings.resume, !noted.isEmpty {
+            let earlier = try PackJournal.contents(of: noted, folder.journalPath)
+            try refuseOther(earlier.facts, PackJournal.Facts(plan), folder.journalPath)
+        } else {
+            try folder.check(overwrite: settings.overwrite, isInterrupted: !noted.isEmpty)
+        }
+        return try summary(of: plan)
+    }
 
     /// Packs. `report` is called from other threads after every frame, one call at a time; it should be quick, and
     /// may call ``cancel()``.
@@ -88,17 +101,23 @@ public final class Packer: @unchecked Sendable {
             return Array(repeating: nil, count: plan.shards.count)
         }
         let earlier = try journal.contents()
-        if let difference = earlier.facts.difference(from: facts) {
-            throw HeadraceError(
-                .exists,
-                "the interrupted run cannot be resumed: \(difference); use the same sources and options, or start "
-                    + "over with --overwrite", at: .init(shard: journal.path))
-        }
+        try refuseOther(earlier.facts, facts, journal.path)
         let kept = try folder.keep(earlier.entries, of: plan, processes: earlier.processes) {
             self.lock.withLock { self.isCancelled }
         }
         try journal.goOn(keeping: kept.count { $0 != nil })
         return kept
+    }
+
+    /// Throws unless an interrupted run would have written the same.
+    private func refuseOther(
+        _ earlier: PackJournal.Facts, _ facts: PackJournal.Facts, _ path: String
+    ) throws(HeadraceError) {
+        guard let difference = earlier.difference(from: facts) else { return }
+        throw HeadraceError(
+            .exists,
+            "the interrupted run cannot be resumed: \(difference); use the same sources and options, or start "
+                + "over with --overwrite", at: .init(shard: path))
     }
 
     private func write(
@@ -146,26 +165,17 @@ public final class Packer: @unchecked Sendable {
     }
 
     /// Earlier shards of this very pattern among the files to be packed are a slip: they would be packed into
-    /// themselves, or removed before they are read.
+    /// themselves, or removed before they are read. Files are compared, not paths: one file has many paths.
     private func refuseOwnShards(_ inventory: PackInventory) throws(HeadraceError) {
-        let folder = settings.pattern.directory.isEmpty ? "." : settings.pattern.directory
-        guard let real = Self.realPath(folder) else { return }
+        let own = Set(try OutputFolder(settings.pattern).ownFiles().compactMap { FileIdentity($0) })
+        guard !own.isEmpty else { return }
         for path in inventory.sourcePaths {
-            guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")),
-                settings.pattern.matches(String(path[path.utf8.index(after: slash)...])),
-                let parent = Self.realPath(String(path[..<slash])), parent.utf8.elementsEqual(real.utf8)
-            else { continue }
+            guard let identity = FileIdentity(path), own.contains(identity) else { continue }
             throw HeadraceError(
                 .usage,
                 "an earlier shard of the output lies among the files to be packed; write to another folder",
                 at: .init(shard: path))
         }
-    }
-
-    private static func realPath(_ path: String) -> String? {
-        guard let real = unsafe realpath(path, nil) else { return nil }
-        defer { unsafe free(real) }
-        return unsafe String(cString: real)
     }
 
     private func summary(of plan: PackPlan) throws(HeadraceError) -> PackSummary {
@@ -179,6 +189,7 @@ public final class Packer: @unchecked Sendable {
             fields: plan.fieldNames(of: 0..<plan.inventory.samples.count), classes: plan.classes,
             renamedFields: plan.inventory.renamedFields, spoolsSources: plan.spoolsSources,
             ignored: plan.inventory.ignored, ignoredExamples: plan.inventory.ignoredExamples,
+            sourceBytes: plan.inventory.sourceBytes, unreadableRests: plan.inventory.unreadableRests,
             leftovers: try OutputFolder(settings.pattern).leftovers())
     }
 }

@@ -25,6 +25,7 @@ public struct IDXSource: PackSource {
             guard let file = try IDXFile.open(path) else {
                 throw HeadraceError(.unknownFormat, "this is no IDX file", at: .init(shard: path))
             }
+            inventory.noteRead(path)
             if file.dimensions.count == 1 { labels.append(file) } else { images.append(file) }
         }
         for image in images {

@@ -31,6 +31,8 @@ final class LineReader {
     private var lineCount = 0
     private var firstNumber = 0
     private var isAtEnd = false
+    /// The line before ended in a carriage return and a line feed.
+    private var followsCRLF = false
 
     private static let pieceBytes = 256 << 10
 
@@ -39,12 +41,15 @@ final class LineReader {
         reader = try SourceReader(file, codec: codec)
     }
 
-    /// The current line without its line feed and the carriage return before it.
+    /// The current line without its line feed and the carriage return before it. Where lines end in both, the
+    /// carriage return of a last line that was cut between the two is no part of it either.
     var bytes: UnsafeRawBufferPointer {
         var end = end
         if end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\n") {
             end -= 1
             if end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+        } else if followsCRLF, end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\r") {
+            end -= 1
         }
         return unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end])
     }
@@ -67,6 +72,9 @@ final class LineReader {
     func extend() throws(HeadraceError) -> Bool { try findEnd() }
 
     private func findEnd() throws(HeadraceError) -> Bool {
+        followsCRLF =
+            unsafe end > 1 && buffer.bytes[end - 1] == UInt8(ascii: "\n")
+            && buffer.bytes[end - 2] == UInt8(ascii: "\r")
         var scanned = end
         while true {
             let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[scanned...])

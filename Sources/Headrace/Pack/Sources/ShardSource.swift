@@ -44,10 +44,43 @@ public struct ShardSource: PackSource {
             try listing.add(chunk, &inventory)
             return true
         }
+        if let entry { try check(path, entry.shard, entry.set, listing, inventory) }
         let descriptor = try file.reopen()
         let opened = OpenedFile(descriptor)
         try file.check(opened.number)
-        noteIgnored(reader.account, path, &inventory)
+        let account = reader.account
+        inventory.count(account)
+        noteIgnored(account, path, &inventory)
+        if reader.isCutShort {
+            let end = account.bytesParsed + account.bytesIgnored + account.bytesLost
+            try inventory.note(
+                PackUnreadableRest(
+                    path: path, byteCount: max(0, end - (listing.lastDefectOffset ?? end)),
+                    isCounted: entry != nil))
+        }
+    }
+
+    /// Holds the file against the checksum in its manifest: the manifest of the output will vouch for its bytes
+    /// again, and a payload in a plain tar has no checksum of its own.
+    private func check(
+        _ path: String, _ shard: Manifest.Shard, _ set: Manifest.ShardSet, _ listing: ShardListing,
+        _ inventory: PackInventory
+    ) throws(HeadraceError) {
+        // Each record has checksums, which were verified. Damage found by them needs no other explanation.
+        if listing.format == .tfrecord, listing.lastDefectOffset != nil { return }
+        var cancellation: HeadraceError?
+        let sha256 = try FileChecksums(path).sha256 {
+            do throws(HeadraceError) { try inventory.checkCancelled() } catch { cancellation = error }
+            return cancellation != nil
+        }
+        if let cancellation { throw cancellation }
+        guard let sha256, sha256 != shard.sha256 else { return }
+        throw HeadraceError(
+            .checksumMismatch,
+            "the file's SHA-256 is \(sha256), its manifest's set '\(set.pattern)' says \(shard.sha256): any of "
+                + "its samples may be damaged, so none is packed, whatever may be skipped; restore the shard, "
+                + "leave it out, or, to take what can be read of it, copy it to a folder without the manifest",
+            at: .init(shard: path))
     }
 
     /// Members and bytes that make no sample, under the names that files of a directory have for it.
@@ -74,6 +107,8 @@ private struct ShardListing {
     let format: ShardFormatKind
     let names: FieldNames
     let bytes: SourceBytes
+    /// Where the last damaged sample begins.
+    private(set) var lastDefectOffset: Int?
     private let items: SourceItems
     private let keys: GeneratedKeys
     private var examples: ExampleMembers
@@ -90,8 +125,12 @@ private struct ShardListing {
 
     mutating func add(_ chunk: Chunk, _ inventory: inout PackInventory) throws(HeadraceError) {
         let table = chunk.table
+        var lastDefect: Int32 = -1
         for (index, sample) in table.samples.enumerated() {
             if sample.defect >= 0 {
+                // Samples that a manifest promises behind damage have the defect of the damage.
+                if sample.defect != lastDefect { lastDefectOffset = sample.offset }
+                lastDefect = sample.defect
                 try inventory.leaveOut(table.defects[Int(sample.defect)].placed(shard: path))
                 continue
             }
@@ -143,15 +182,29 @@ private struct ShardListing {
     }
 }
 
-/// Keys for samples that have none: the file's name up to its first dot, and a number. The number is padded to a
-/// fixed width, so that keys sort in the order of the file and stay the same when it grows.
+/// Keys for samples that have none: the file's name without the endings that say what it is, and a number. The
+/// number is padded to a fixed width, so that keys sort in the order of the file and stay the same when it grows.
+///
+/// Only known endings go: in `train.tfrecord-00001-of-00002` the number stands behind a dot. A dot would end the
+/// key, so those that stay become '-'.
 struct GeneratedKeys {
     private static let digits = 9
+    private static let endings: Set<String> = [
+        "tar", "tfrecord", "tfrecords", "tfr", "txt", "text", "csv", "tsv", "json", "jsonl", "ndjson", "npy",
+        "npz",
+        "gz", "tgz", "zlib", "zst", "zstd", "lz4",
+    ]
     private let stem: String
 
     init(_ path: String) {
-        let name = baseName(path)
-        stem = String(decoding: Array(name.utf8.prefix { $0 != UInt8(ascii: ".") }), as: UTF8.self)
+        let dot = UInt8(ascii: ".")
+        var words = baseName(path).utf8.split(separator: dot, omittingEmptySubsequences: false).map {
+            String(decoding: Array($0), as: UTF8.self)
+        }
+        while words.count > 1, Self.endings.contains(words[words.count - 1].lowercased()) {
+            words.removeLast()
+        }
+        stem = words.joined(separator: "-")
     }
 
     func key(_ ordinal: Int) -> String {

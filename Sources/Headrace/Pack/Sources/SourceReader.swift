@@ -58,7 +58,7 @@ struct SourceFile: Sendable {
     }
 
     /// What tells its content from another of the same size, short of reading it.
-    var version: String { "\(byteCount)-\(modificationNanoseconds)" }
+    var version: String { "\(byteCount)-\(modificationNanoseconds)-\(path)" }
 
     /// The first bytes, `count` of them or all.
     func head(_ count: Int) throws(HeadraceError) -> [UInt8] {
@@ -71,6 +71,35 @@ struct SourceFile: Sendable {
             return room.count
         }
         return unsafe Array(buffer.bytes)
+    }
+}
+
+/// What is the same for all paths of one file: links, relative and absolute ones.
+struct FileIdentity: Hashable {
+    private let device: UInt
+    private let number: UInt
+    private let changeSeconds: Int
+    private let changeNanoseconds: Int
+
+    /// The file that `path` leads to; nil where there is none.
+    init?(_ path: String) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        device = UInt(status.st_dev)
+        number = UInt(status.st_ino)
+        changeSeconds = status.st_ctim.tv_sec
+        changeNanoseconds = status.st_ctim.tv_nsec
+    }
+
+    /// Changes whenever another file takes its place, or anything about the file changes.
+    /// Devices are left out: their numbers are given anew when a file system is mounted.
+    var version: String { "\(number)-\(changeSeconds).\(changeNanoseconds)" }
+
+    static func == (a: FileIdentity, b: FileIdentity) -> Bool { a.device == b.device && a.number == b.number }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(device)
+        hasher.combine(number)
     }
 }
 

@@ -47,7 +47,7 @@ public struct TableSource: PackSource {
             let header = try Header(rows, keyField: keyField, &inventory)
             let keys = GeneratedKeys(path)
             var ordinal = 0
-            while try rows.next() {
+            while try Self.next(&rows, &ordinal, &inventory) {
                 if ordinal & 0xFFF == 0 { try inventory.checkCancelled() }
                 if rows.isBlank, header.names.count > 1 {
                     inventory.ignore(.blankLine, path: "\(path):\(rows.lines.current.number)")
@@ -62,6 +62,25 @@ public struct TableSource: PackSource {
                     try inventory.leaveOut(error)
                 }
                 ordinal += 1
+            }
+        }
+    }
+
+    /// Goes on to the next row that can be told from the others; those before it are left out.
+    private static func next(
+        _ rows: inout TableRows, _ ordinal: inout Int, _ inventory: inout PackInventory
+    ) throws(HeadraceError) -> Bool {
+        while true {
+            do throws(HeadraceError) {
+                return try rows.next()
+            } catch {
+                guard let damage = rows.damage else { throw error }
+                try inventory.leaveOut(error)
+                ordinal += 1
+                guard damage == .rest else { continue }
+                let byteCount = unsafe rows.lines.wholeBytes.count
+                try inventory.note(
+                    PackUnreadableRest(path: rows.lines.path, byteCount: byteCount, isCounted: false))
             }
         }
     }
@@ -138,7 +157,17 @@ struct TableRows {
         var doubledCount = 0
     }
 
+    /// What an error about quotes concerns.
+    enum Damage {
+        /// The row; the next one begins on the next line.
+        case row
+        /// All rows to the end of the file, which lie behind a quote that is never closed.
+        case rest
+    }
+
     let lines: LineReader
+    /// Set where ``next(skipsMark:)`` has thrown and may be called again.
+    private(set) var damage: Damage?
     private(set) var values: [Value] = []
     private let delimiter: TableSource.Delimiter
 
@@ -161,6 +190,7 @@ struct TableRows {
 
     /// Reads the next row, which has several lines where quoted values do; false at the end of the file.
     mutating func next(skipsMark: Bool = false) throws(HeadraceError) -> Bool {
+        damage = nil
         guard try lines.next() else { return false }
         values.removeAll(keepingCapacity: true)
         var position = 0
@@ -169,6 +199,7 @@ struct TableRows {
             let isQuoted = unsafe position < lines.bytes.count && lines.bytes[position] == Self.quote
             let value = isQuoted ? try quoted(position + 1) : try unquoted(position)
             guard values.count < TextLimits.columns else {
+                damage = .row
                 throw lines.error(
                     .limitExceeded, "the row has more than \(TextLimits.columns) values (limit columns)")
             }
@@ -182,11 +213,12 @@ struct TableRows {
 
     private static let quote = UInt8(ascii: "\"")
 
-    private func unquoted(_ start: Int) throws(HeadraceError) -> Value {
+    private mutating func unquoted(_ start: Int) throws(HeadraceError) -> Value {
         let bytes = unsafe lines.bytes
         var end = start
         while end < bytes.count, unsafe bytes[end] != delimiter.byte {
             if delimiter == .comma, unsafe bytes[end] == Self.quote {
+                damage = .row
                 throw lines.error(
                     .badValue,
                     "a quote inside a value that is not quoted; put the value in quotes and double the quote",
@@ -198,7 +230,7 @@ struct TableRows {
     }
 
     /// A value whose opening quote stands before `start`.
-    private func quoted(_ start: Int) throws(HeadraceError) -> Value {
+    private mutating func quoted(_ start: Int) throws(HeadraceError) -> Value {
         var end = start
         var doubledCount = 0
         while true {
@@ -206,6 +238,7 @@ struct TableRows {
             while end < bytes.count, unsafe bytes[end] != Self.quote { end += 1 }
             guard end < bytes.count else {
                 guard try lines.extend() else {
+                    damage = .rest
                     throw lines.error(.badValue, "a quoted value begins here and never ends", at: start - 1)
                 }
                 continue
@@ -217,6 +250,7 @@ struct TableRows {
         }
         let line = unsafe lines.bytes
         if end + 1 < line.count, unsafe line[end + 1] != delimiter.byte {
+            damage = .row
             throw lines.error(
                 .badValue, "something follows the quote that ends a value; a quote inside one is doubled",
                 at: end + 1)

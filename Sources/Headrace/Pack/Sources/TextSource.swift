@@ -60,7 +60,10 @@ public struct TextSource: PackSource {
                 try inventory.leaveOut(error)
                 continue
             }
-            let payload = PackPayload.item(items, index: line.offset, byteCount: unsafe lines.bytes.count)
+            // A byte order mark is no text.
+            let mark = unsafe line.number == 1 && lines.bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+            let payload = PackPayload.item(
+                items, index: line.offset + mark, byteCount: unsafe lines.bytes.count - mark)
             // Keys tell the line, also where lines before it were left out.
             inventory.add(key: keys.key(line.number - 1), fields: [(name: "txt", payload: payload)])
         }

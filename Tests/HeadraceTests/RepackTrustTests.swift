@@ -1,0 +1,159 @@
+import Foundation
+import HeadraceCore
+import HeadraceFormats
+import Testing
+
+@testable import Headrace
+
+/// What is taken from source shards must be what their manifest vouched for, under keys that tell them apart.
+@Suite struct RepackTrustTests {
+    private func tree(_ name: String, samples: Int = 8) throws -> (tree: PackTree, shard: String) {
+        let tree = try PackTree()
+        for number in 0..<samples {
+            try tree.put("s\(number).bin", Array(repeating: UInt8(number), count: 700))
+        }
+        try tree.pack(tree.options(name))
+        return (tree, "\(tree.output)/\(name)")
+    }
+
+    private func repack(_ tree: PackTree, _ shard: String, _ policy: DefectPolicy = .fail) throws
+        -> PackResult
+    {
+        var options = tree.options("new/x.tar")
+        options.onDefect = policy
+        options.overwrite = true
+        return try Packer(try packSources(at: [shard]), options: options).run()
+    }
+
+    @Test(arguments: ["t.tar", "t.tar.zst", "t.tfrecord"])
+    func aFlippedByteAnywhereIsNoticed(name: String) throws {
+        let (tree, shard) = try tree(name)
+        let whole = try tree.content(shard)
+        #expect(try repack(tree, shard).summary.sampleCount == 8)
+        for position in stride(from: 5, to: whole.count, by: max(1, whole.count / 23)) {
+            var bytes = whole
+            bytes[position] ^= 0x10
+            try Data(bytes).write(to: URL(fileURLWithPath: shard))
+            let error = #expect(throws: HeadraceError.self, "\(position)") { try repack(tree, shard) }
+            #expect(error?.code.category == .data && error?.place.shard == shard, "\(position)")
+        }
+    }
+
+    @Test func skippingDoesNotMakeAPayloadTrusted() throws {
+        let (tree, shard) = try tree("t.tar")
+        var bytes = try tree.content(shard)
+        // Within the payload of the first member, which nothing but the manifest guards.
+        bytes[600] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: shard))
+        for policy in [DefectPolicy.fail, .skip(limit: .max), .skipShare(1)] {
+            let error = #expect(throws: HeadraceError.self) { try repack(tree, shard, policy) }
+            #expect(error?.code == .checksumMismatch && error?.place.shard == shard)
+            #expect(error?.message.contains("copy it to a folder without the manifest") == true)
+        }
+        // Where no manifest vouches for it, it is what it is.
+        let alone = "\(tree.root)/alone.tar"
+        try Data(bytes).write(to: URL(fileURLWithPath: alone))
+        #expect(try repack(tree, alone).summary.sampleCount == 8)
+    }
+
+    @Test(arguments: ["b.tar", "b.tfrecord"])
+    func aLostRestHasNoLimit(name: String) throws {
+        let (tree, shard) = try tree(name)
+        let bytes = try tree.content(shard)
+        let alone = "\(tree.root)/\(name)"
+        // Equal samples: half of the file may end where one does.
+        let cut = bytes.count / 2 + 30
+        try Data(bytes[..<cut]).write(to: URL(fileURLWithPath: alone))
+        let result = try repack(tree, alone, .skip(limit: .max))
+        #expect(result.summary.unreadableRests.map(\.path) == [alone])
+        #expect(result.summary.unreadableRests.first?.isCounted == false)
+        let account = result.summary.sourceBytes
+        #expect(account.lost > 0 && account.parsed + account.ignored + account.lost == cut)
+        for policy in [DefectPolicy.skip(limit: 7), .skipShare(0.99)] {
+            let error = #expect(throws: HeadraceError.self) { try repack(tree, alone, policy) }
+            #expect(error?.code == .tooManyDefects, "\(error.map(\.description) ?? "")")
+        }
+    }
+
+    @Test func generatedKeysTellFilesApart() {
+        let stems = [
+            "d/train.tfrecord-00000-of-00002": "train-tfrecord-00000-of-00002",
+            "train.tfrecord-00001-of-00002.gz": "train-tfrecord-00001-of-00002", "a.tfrecord.zst": "a",
+            "a.v1.jsonl": "a-v1", "a.v2.JSONL.gz": "a-v2", "a": "a", "tar.gz": "tar",
+            "corpus.txt.lz4": "corpus",
+        ]
+        for (path, stem) in stems { #expect(GeneratedKeys(path).key(7) == "\(stem)-000000007", "\(path)") }
+    }
+
+    @Test(arguments: ["n.tar", "n.tfrecord.zst"])
+    func shardsNamedOneOfManyArePacked(name: String) throws {
+        let tree = try PackTree()
+        let writer = TFRecordRecords.self
+        for number in 0..<2 {
+            let path = "\(tree.source)/train.tfrecord-0000\(number)-of-00002"
+            try Data(writer.file([[1, 2, UInt8(number)], [0xFF]])).write(to: URL(fileURLWithPath: path))
+        }
+        let sources = try packSources(at: ["\(tree.source)/train.tfrecord-*"])
+        let result = try Packer(sources, options: tree.options(name)).run()
+        #expect(result.summary.sampleCount == 4)
+        // The same file name in two folders: records keep no key, members of a tar would have the same.
+        for folder in ["p", "q"] { try tree.put("\(folder)/r.tfrecord", writer.file([[9]])) }
+        let twins = try packSources(at: ["\(tree.source)/p/r.tfrecord", "\(tree.source)/q/r.tfrecord"])
+        let packer = try Packer(twins, options: tree.options("twins-" + name))
+        if name.hasSuffix("tar") {
+            #expect(throws: HeadraceError.self) { try packer.run() }
+        } else {
+            #expect(try packer.run().summary.sampleCount == 2)
+        }
+    }
+
+    /// Other files of the same names, sizes and times are not gone on with.
+    @Test(arguments: ["in place", "another folder"])
+    func resumingKnowsFilesApart(how: String) throws {
+        let tree = try PackTree()
+        for number in 0..<60 { try tree.put("s\(number + 10).bin", Array(repeating: 1, count: 900)) }
+        var options = tree.options("x-%02d.tar")
+        options.shardLimit = .samples(5)
+        options.workers = 1
+        options.resume = true
+        let packer = try Packer([DirectorySource(tree.source)], options: options)
+        let stopped = #expect(throws: HeadraceError.self) {
+            try packer.run { if $0.shardCount > 2 { packer.cancel() } }
+        }
+        #expect(stopped?.code == .packCancelled)
+        var source = tree.source
+        if how == "in place" {
+            let victim = "\(source)/s60.bin"
+            var status = stat()
+            #expect(stat(victim, &status) == 0)
+            try Data(repeating: 2, count: 900).write(to: URL(fileURLWithPath: victim))
+            #expect(utimensat(AT_FDCWD, victim, [status.st_atim, status.st_mtim], 0) == 0)
+        } else {
+            source = "\(tree.root)/copy"
+            guard let copy = try PackOracle.run(["cp", "-a", tree.source, source]) else { return }
+            #expect(copy.status == 0)
+        }
+        let error = #expect(throws: HeadraceError.self) {
+            try Packer([DirectorySource(source)], options: options).run()
+        }
+        #expect(error?.code == .exists && error?.message.contains("not what they were") == true)
+        // What the run refuses, the plan refuses; and neither touches what is there.
+        #expect(throws: HeadraceError.self) { try Packer([DirectorySource(source)], options: options).plan() }
+        #expect(tree.outputNames().contains(".headrace/x-%02d.tar.run"))
+    }
+}
+
+/// TFRecord files made by hand.
+private enum TFRecordRecords {
+    static func file(_ records: [[UInt8]]) -> [UInt8] {
+        records.flatMap { record -> [UInt8] in
+            let length = (0..<8).map { UInt8(truncatingIfNeeded: record.count >> ($0 * 8)) }
+            return length + masked(length) + record + masked(record)
+        }
+    }
+
+    private static func masked(_ bytes: [UInt8]) -> [UInt8] {
+        let crc = bytes.withUnsafeBytes { maskedCRC32C($0) }
+        return (0..<4).map { UInt8(truncatingIfNeeded: crc >> ($0 * 8)) }
+    }
+}
