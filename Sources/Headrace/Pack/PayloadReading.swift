@@ -34,6 +34,20 @@ extension PackPayload {
     }
 }
 
+/// Copies what `destination`, which begins at byte `offset` of the item, holds of `header`, the item's first bytes;
+/// returns the part of `destination` behind that.
+func copyHead(
+    _ header: [UInt8], from offset: Int, to destination: UnsafeMutableRawBufferPointer
+) -> UnsafeMutableRawBufferPointer {
+    let count = max(0, min(header.count - offset, destination.count))
+    if count > 0 {
+        unsafe header.withUnsafeBytes {
+            unsafe destination.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count]))
+        }
+    }
+    return unsafe UnsafeMutableRawBufferPointer(rebasing: destination[count...])
+}
+
 /// Fills `room` from the file; a file that ends early has changed.
 func fill(
     _ room: UnsafeMutableRawBufferPointer, from descriptor: Int32, offset: Int, path: String

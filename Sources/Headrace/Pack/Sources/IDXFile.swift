@@ -28,13 +28,7 @@ final class IDXFile: @unchecked Sendable {
 
     /// Opens `path` and checks that its size is what its dimensions say; nil when it is no IDX file.
     static func open(_ path: String) throws(HeadraceError) -> IDXFile? {
-        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            let number = errno
-            throw HeadraceError(
-                number == ENOENT ? .notFound : .io, "the file cannot be opened", at: .init(shard: path),
-                cause: errorDescription(number))
-        }
+        let descriptor = try SourceFile.open(path)
         let file: IDXFile?
         do throws(HeadraceError) {
             file = try IDXFile(path, descriptor)

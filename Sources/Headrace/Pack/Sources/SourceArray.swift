@@ -141,15 +141,9 @@ final class ArrayRows: SourceItems, @unchecked Sendable {
     override func read(
         item: Int, offset: Int, into destination: UnsafeMutableRawBufferPointer
     ) throws(HeadraceError) {
-        let fromHeader = max(0, min(header.count - offset, destination.count))
-        if fromHeader > 0 {
-            unsafe header.withUnsafeBytes {
-                unsafe destination.copyMemory(
-                    from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + fromHeader]))
-            }
-        }
-        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: destination[fromHeader...])
+        let rest = unsafe copyHead(header, from: offset, to: destination)
         guard rest.count > 0 else { return }
+        let fromHeader = destination.count - rest.count
         try unsafe readElements(item, offset + fromHeader - header.count, into: rest)
     }
 
