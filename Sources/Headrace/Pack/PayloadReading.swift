@@ -71,9 +71,10 @@ func fill(
 
 /// Throws `fileChanged` unless size and time of modification are those that were listed. Asked after reading: what
 /// was written while the bytes were taken shows then.
+@discardableResult
 func checkUnchanged(
     _ descriptor: Int32, path: String, byteCount: Int, modified: Int
-) throws(HeadraceError) {
+) throws(HeadraceError) -> stat {
     var status = stat()
     guard unsafe fstat(descriptor, &status) == 0 else {
         throw HeadraceError(
@@ -88,4 +89,5 @@ func checkUnchanged(
         throw HeadraceError(
             .fileChanged, "the file was written to since it was listed", at: .init(shard: path))
     }
+    return status
 }

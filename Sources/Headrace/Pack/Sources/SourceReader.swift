@@ -7,6 +7,8 @@ struct SourceFile: Sendable {
     let path: String
     let byteCount: Int
     let modificationNanoseconds: Int
+    /// Another file put in its place within one tick of the file system's clock, often 4 ms, has the same time.
+    private let inode: UInt
 
     /// Looks at a regular file.
     init(_ path: String) throws(HeadraceError) {
@@ -27,6 +29,7 @@ struct SourceFile: Sendable {
         self.path = path
         byteCount = Int(status.st_size)
         modificationNanoseconds = Headrace.modificationNanoseconds(status)
+        inode = UInt(status.st_ino)
     }
 
     static func open(_ path: String) throws(HeadraceError) -> Int32 {
@@ -53,8 +56,12 @@ struct SourceFile: Sendable {
 
     /// Throws `fileChanged` unless the open file is still what was listed.
     func check(_ descriptor: Int32) throws(HeadraceError) {
-        try checkUnchanged(
+        let status = try checkUnchanged(
             descriptor, path: path, byteCount: byteCount, modified: modificationNanoseconds)
+        guard UInt(status.st_ino) == inode else {
+            throw HeadraceError(
+                .fileChanged, "another file has taken the place of the one that was listed", at: .init(shard: path))
+        }
     }
 
     /// What tells its content from another of the same size, short of reading it.
