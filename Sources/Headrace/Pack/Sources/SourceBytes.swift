@@ -21,7 +21,14 @@ final class SourceBytes: @unchecked Sendable {
     private var held: OutputBuffer?
     private var heldStart = 0
     private var holdFrom = 0
-    private var spooled: (spool: Spool, start: Int)?
+    private var spooled: Spooled?
+
+    /// Where the bytes are in the spool, and what stood behind them if not the end.
+    private struct Spooled {
+        let spool: Spool
+        let range: Range<Int>
+        let damage: HeadraceError?
+    }
 
     private static let pieceBytes = 256 << 10
 
@@ -45,7 +52,11 @@ final class SourceBytes: @unchecked Sendable {
         }
         lock.lock()
         defer { lock.unlock() }
-        if let spooled { return try unsafe spooled.spool.read(spooled.start + start, into: room) }
+        if let spooled {
+            let position = spooled.range.lowerBound + start
+            if position + room.count > spooled.range.upperBound, let damage = spooled.damage { throw damage }
+            return try unsafe spooled.spool.read(position, into: room)
+        }
         try unsafe readForward(start, into: room)
     }
 
@@ -62,17 +73,26 @@ final class SourceBytes: @unchecked Sendable {
         }
     }
 
-    /// Writes all of the uncompressed bytes behind what is in `spool`, and reads them from there from now on.
+    /// Writes all of the uncompressed bytes behind what is in `spool`, and reads them from there from now on. Damage is
+    /// no error here: the listing has judged it, and no sample behind it will be asked for.
     func spool(to spool: Spool, isCancelled: () -> Bool) throws(HeadraceError) {
         let reader = try SourceReader(file, codec: codec, part: part)
         let buffer = OutputBuffer(capacity: Self.pieceBytes)
         let start = spool.byteCount
-        while try reader.read(into: buffer, room: Self.pieceBytes) > 0 {
+        var damage: HeadraceError?
+        while damage == nil {
+            do throws(HeadraceError) {
+                guard try reader.read(into: buffer, room: Self.pieceBytes) > 0 else { break }
+            } catch  where error.code.category == .data {
+                damage = error
+            }
             if isCancelled() { throw HeadraceError.packCancelled }
             try unsafe spool.append(buffer.bytes)
             buffer.removeAll()
         }
-        lock.withLock { spooled = (spool, start) }
+        lock.withLock {
+            spooled = Spooled(spool: spool, range: start..<spool.byteCount, damage: damage)
+        }
     }
 
     private func readForward(

@@ -136,6 +136,8 @@ final class SourceReader {
     /// The decompressor filled all the room it had: it may hold more.
     private var mayHoldMore = false
     private var isAtEnd = false
+    /// Damage that was met behind bytes that were still to be handed out.
+    private var damage: HeadraceError?
 
     private static let inputBytes = 256 << 10
 
@@ -148,14 +150,17 @@ final class SourceReader {
 
     deinit { close(descriptor) }
 
-    /// Appends up to `room` bytes, at least one unless the end is reached; returns how many.
+    /// Appends up to `room` bytes, at least one unless the end is reached; returns how many. Throws at damage once
+    /// every byte before it has been handed out.
     func read(into output: OutputBuffer, room: Int) throws(HeadraceError) -> Int {
         guard let decompressor else { return try readPlain(output, room) }
         do throws(HeadraceError) {
+            if let damage { throw damage }
             while !isAtEnd {
                 if inputPosition < input.count || mayHoldMore {
                     let produced = try decompress(decompressor, output, room)
                     if produced > 0 { return produced }
+                    if let damage { throw damage }
                     if inputPosition < input.count { continue }
                 }
                 guard taken < part.byteCount else {
@@ -182,10 +187,15 @@ final class SourceReader {
         let before = output.count
         try unsafe output.appendInPlace(room: room) {
             (room: UnsafeMutableRawBufferPointer) throws(HeadraceError) -> Int in
-            let step = try unsafe decompressor.decompress(piece, into: room)
-            inputPosition += step.consumed
-            mayHoldMore = step.produced == room.count
-            return step.produced
+            do throws(HeadraceError) {
+                let step = try unsafe decompressor.decompress(piece, into: room)
+                inputPosition += step.consumed
+                mayHoldMore = step.produced == room.count
+                return step.produced
+            } catch {
+                damage = error
+                return decompressor.producedBeforeError
+            }
         }
         return output.count - before
     }
