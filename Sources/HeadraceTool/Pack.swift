@@ -57,7 +57,14 @@ struct Pack: ParsableCommand {
         help: ArgumentHelp("What to do with damaged samples of a source.", valueName: "fail|skip[:N|:P%]"),
         transform: DefectPolicy.argument) var onDefect = DefectPolicy.fail
     @Option(help: "Threads (one a core).") var workers: Int?
-    @Flag(help: "Go on with a run of the same sources and options that was interrupted.") var resume = false
+    @Option(
+        help: ArgumentHelp("Memory for the list of samples at most (4GiB).", valueName: "size"),
+        transform: ByteCount.argument) var inventoryLimit: ByteCount?
+    @Flag(
+        help:
+            "Go on with a run of the same sources and options that was interrupted; done where it was finished."
+    )
+    var resume = false
     @Flag(help: "Replace the shards of this pattern that are there.") var overwrite = false
     @Flag(help: "Say what would be written, and write nothing.") var dryRun = false
     @OptionGroup var words: OutputFlags
@@ -117,6 +124,7 @@ struct Pack: ParsableCommand {
         if let shardCount { options.shardLimit = .samples(shardCount) }
         options.frameByteCount = frameSize?.bytes
         options.workers = workers
+        options.inventoryByteCount = inventoryLimit?.bytes
         options.classFromDirectory = classFromDirectory
         options.overwrite = overwrite
         options.resume = resume
@@ -159,7 +167,12 @@ private struct PackReport {
         if words.json { return try JSONLines(schema: "headrace.pack/1").write(members(summary, result)) }
         let what = "\(counted(summary.sampleCount, "sample")) \(result == nil ? "would go " : "")into "
         let shards = counted(summary.shardCount, "shard")
-        if let result {
+        if let result, result.wasFinished {
+            try StandardOutput.writeLine(
+                "nothing was left to do: \(counted(summary.sampleCount, "sample")) had been packed into \(shards) "
+                    + "before, \(ByteCount(result.byteCount)) for \(ByteCount(summary.payloadByteCount)) of payload"
+            )
+        } else if let result {
             try StandardOutput.writeLine(
                 "packed \(what)\(shards), \(ByteCount(result.byteCount)) for "
                     + "\(ByteCount(summary.payloadByteCount)) of payload"
@@ -200,8 +213,8 @@ private struct PackReport {
         }
         if summary.spoolsSources {
             StandardError.say(
-                "headrace: note: the compressed sources are unpacked to a temporary file in the output's folder, "
-                    + "because their samples come in another order")
+                "headrace: note: compressed sources and arrays in Fortran order go to a temporary file in the "
+                    + "output's folder first, because their samples come in another order")
         }
         if !summary.leftovers.isEmpty {
             StandardError.say(
@@ -231,6 +244,7 @@ private struct PackReport {
             JSONMember("format", .string(summary.format.rawValue)),
             JSONMember("codec", .string(summary.codec.rawValue)),
             JSONMember("shards", .int(summary.shardCount)), JSONMember("samples", .int(summary.sampleCount)),
+            JSONMember("was_finished", result.map { .bool($0.wasFinished) } ?? .null),
             JSONMember("kept_shards", result.map { .int($0.keptShardCount) } ?? .null),
             JSONMember("bytes", result.map { .int($0.byteCount) } ?? .null),
             JSONMember("uncompressed_bytes", .int(summary.uncompressedByteCount)),

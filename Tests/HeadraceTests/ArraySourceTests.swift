@@ -65,6 +65,49 @@ import Testing
         try check(tree, "arrays = {n: np.load(n) for n in os.listdir('.')}", count: 57)
     }
 
+    /// Reading them one by one would read all over the file for each: they are gathered once.
+    @Test func shuffledRowsInFortranOrderComeFromATemporaryFile() throws {
+        let tree = try PackTree()
+        let script = """
+            a = np.random.randint(0, 1 << 30, (300, 50, 7)).astype(">i4")
+            np.save("f.npy", np.asfortranarray(a)); np.save("c.npy", a)
+            np.savez("f.npz", x=np.asfortranarray(a))
+            """
+        guard try make(tree, script) else { return }
+        for (name, order, isSpooled) in [
+            ("f.npy", PackOrder.shuffled(seed: 2), true), ("f.npz", .sorted, true),
+            ("f.npy", .asFound, false),
+            ("c.npy", .shuffled(seed: 2), false),
+        ] {
+            let summary = try pack(tree, [name]) { $0.order = order }.summary
+            #expect(summary.spoolsSources == isSpooled, "\(name) \(order)")
+            try check(tree, "arrays = {'npy': np.load('c.npy')}", count: 300)
+        }
+        func rows(_ inventory: PackInventory, _ order: [Int]) throws -> [[UInt8]] {
+            let rows = try #require(inventory.columnArrays.first)
+            return try order.map { row in
+                var bytes = [UInt8](repeating: 0, count: rows.byteCount)
+                try bytes.withUnsafeMutableBytes { try rows.read(item: row, offset: 0, into: $0) }
+                return bytes
+            }
+        }
+        let path = "\(tree.source)/f.npy"
+        let order = (0..<300).map { $0 * 77 % 300 }
+        var listed = PackInventory()
+        try ArraySource([path]).addSamples(to: &listed)
+        let expected = try rows(listed, order)
+        var spooled = PackInventory()
+        try ArraySource([path]).addSamples(to: &spooled)
+        try spooled.columnArrays[0].spool(to: Spool(in: tree.root)) { false }
+        // Whoever looks at the file once more finds it changed.
+        truncate(path, 100)
+        #expect(try rows(spooled, order) == expected)
+        #expect(throws: HeadraceError.self) {
+            var late = PackInventory()
+            try ArraySource([path]).addSamples(to: &late)
+        }
+    }
+
     /// Rows of several blocks, cut by frames, in another order.
     @Test(arguments: ["C", "F"])
     func largeRowsInPieces(order: String) throws {

@@ -281,7 +281,17 @@ import Testing
         func columns(_ text: String) throws -> [String] {
             try FieldRequest.requests(text).map { "\($0.column) \($0.decoder)" }
         }
+        // Names may hold equals signs, and so may the paths and names in a kind: the first one before a kind
+        // counts.
         #expect(try columns("a=b=int") == ["a=b IntegerDecoder()"])
+        #expect(try columns("a=int=b=int") == ["a=int=b IntegerDecoder()"])
+        #expect(try columns("=a=int") == ["=a IntegerDecoder()"])
+        #expect(try columns("a==int") == ["a= IntegerDecoder()"])
+        for (text, name) in [
+            "a=json:b=c": "a/b=c", "a=json:x=int": "a/x=int", "a=npz:x=y": "a/x=y", "a=b=npz:x=y": "a=b/x=y",
+        ] {
+            #expect(try FieldRequest.requests(text).map(\.column) == [name], "\(text)")
+        }
         for (text, names) in [
             "x=json:a/b:float64": ["x/a/b"], "x=npz:p,q": ["x/p", "x/q"], "x=npz": ["x"], "x=json": ["x"],
             "x=json:": ["x"],
@@ -305,7 +315,7 @@ import Testing
             "x=int64[3,]", "x=int64[+3]", "x=int64:", "x=int64:1.5", "x=int64[]:1", "x=bytes:1",
             "x=bytes[2,3]",
             "x=int64x", "x=float[3]:y", "x=npz:", "x=npz:a,", "x=json:a:complex64", "x=json:a:uint64",
-            "x=int64[99999999999999999999]",
+            "x=int64[99999999999999999999]", "a=b=c", "x==", "x=json:a:complex64=b:uint64",
         ] {
             let error = #expect(throws: HeadraceError.self, "\(text)") { try FieldRequest.requests(text) }
             #expect(error?.code == .usage)

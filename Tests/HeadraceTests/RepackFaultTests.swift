@@ -46,7 +46,8 @@ import Testing
         // Behind a bad header nothing can be found: the manifest tells how many samples that is.
         let lost = isTar ? 30 : 1
         if isTar {
-            // Nothing but the manifest guards payloads: with one part of the shard gone, none of it is vouched for.
+            // Nothing but the manifest guards payloads: with one part of the shard gone, none of it is
+            // vouched for.
             let error = #expect(throws: HeadraceError.self) {
                 try repack(tree, shard, onDefect: .skip(limit: lost))
             }
@@ -77,6 +78,36 @@ import Testing
             try FileManager.default.removeItem(atPath: tree.output)
             try tree.pack(tree.options(name))
         }
+    }
+
+    /// Where nothing comes out of the codec, nobody knows how many bytes would have: those of the file are
+    /// lost.
+    @Test(arguments: ["b.tar.zst", "b.tar.lz4", "b.tar.gz"], [false, true])
+    func aShardThatDoesNotDecompressIsLostByTheByte(name: String, hasMagic: Bool) throws {
+        let tree = try PackTree()
+        try tree.put("s1.bin", (0..<20_000).map { UInt8(truncatingIfNeeded: $0 * $0 >> 4) })
+        try tree.pack(tree.options("good.tar"))
+        let good = "\(tree.output)/good.tar"
+        let bad = "\(tree.source)/\(name)"
+        // Without a seek table, as other programs write them.
+        let tool = name.hasSuffix("zst") ? "zstd" : name.hasSuffix("lz4") ? "lz4" : "gzip"
+        let words = ["sh", "-c", "\(tool) -qc \(good) >\(bad)"]
+        guard try PackOracle.run(["sh", "-c", "command -v \(tool)"])?.status == 0,
+            try PackOracle.run(words)?.status == 0
+        else { return print("SKIPPED: the program \(tool) is not installed") }
+        var bytes = try tree.content(bad)
+        let offset = !hasMagic ? 0 : name.hasSuffix("gz") ? 2 : 4
+        for place in offset..<offset + 3 { bytes[place] ^= 0xFF }
+        try Data(bytes).write(to: URL(fileURLWithPath: bad))
+        var options = tree.options("new/x.tar")
+        options.onDefect = .skip(limit: .max)
+        let summary = try Packer(try packSources(at: [good, bad]), options: options).run().summary
+        let goodSize = try tree.content(good).count
+        #expect(summary.sampleCount == 1 && summary.ignored == [.defect: 1])
+        #expect(summary.sourceBytes.parsed + summary.sourceBytes.ignored == goodSize)
+        #expect(summary.sourceBytes.lost == bytes.count)
+        #expect(summary.unreadableRests.map(\.path) == [bad])
+        #expect(summary.unreadableRests.map(\.byteCount) == [bytes.count])
     }
 
     private struct Meddling: PackSource {

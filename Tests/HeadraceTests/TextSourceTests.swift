@@ -188,7 +188,8 @@ import Testing
 
     @Test func whatIsNoTableIsNamedWithItsLine() throws {
         let cases: [(String, HeadraceError.Code, String)] = [
-            ("", .badValue, "empty"), ("a,,c\n", .badName, "line 1: column 2"),
+            ("", .badValue, "empty"), ("\n\r\n\r", .badValue, "all blank lines"),
+            ("a,,c\n", .badName, "line 1: column 2"),
             ("a,A\n", .duplicateField, "line 1"),
             ("a,b\n1,2\n1\n", .badValue, "line 3: the row has 1 values, the header has 2"),
             ("a,b\n\"x\ny\",2\n1,2,3\n", .badValue, "line 4: the row has 3"),

@@ -35,7 +35,16 @@ struct PackSafetyTests {
         let refused = try pack(scratch, "src", "-o", "x-%d.tar", "--dry-run")
         #expect(refused.status == 2 && refused.error.contains("--overwrite"), "\(refused.error)")
         #expect(try pack(scratch, "src", "-o", "x-%d.tar", "--dry-run", "--overwrite").status == 0)
-        #expect(try pack(scratch, "src", "-o", "x-%d.tar", "--dry-run", "--resume").status == 2)
+        // Of the finished set nothing is left to be resumed; of another one it is refused.
+        #expect(try pack(scratch, "src", "-o", "x-%d.tar", "--dry-run", "--resume").status == 0)
+        for word in ["--quiet", "--dry-run"] {
+            let other = try pack(scratch, "src", "-o", "x-%d.tar", "--resume", "--shard-count", "1", word)
+            #expect(
+                other.status == 2 && other.error.contains("the set has shards 1, this run 4"),
+                "\(other.error)")
+        }
+        let done = try pack(scratch, "src", "-o", "x-%d.tar", "--resume")
+        #expect(done.status == 0 && done.text.hasPrefix("nothing was left to do: 4 samples"), "\(done.text)")
         #expect(try scratch.names() == names)
     }
 

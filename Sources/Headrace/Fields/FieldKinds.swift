@@ -9,17 +9,31 @@ extension FieldRequest {
 
     /// The columns that `FIELD=KIND` asks for. Throws `usage` for anything else.
     package static func requests(_ text: String) throws(HeadraceError) -> [FieldRequest] {
-        // The kind is behind the last equals sign: a feature's name may hold one, a kind never does.
-        guard let equals = text.lastIndex(of: "="), equals > text.startIndex else {
+        // A field's name may hold equals signs, and so may the path of `json:PATH` and the name of
+        // `npz:NAME`. The first one that a kind follows parts them: names that read like a kind are rarer
+        // than paths that do.
+        let signs = text.indices.filter { text[$0] == "=" && $0 > text.startIndex }
+        var failure: HeadraceError?
+        for equals in signs {
+            let kind = String(text[text.index(after: equals)...])
+            do throws(HeadraceError) {
+                guard let decoders = try decoders(kind) else { continue }
+                let field = String(text[..<equals])
+                return decoders.map { FieldRequest(field, $0) }
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
+        guard let last = signs.last else {
             throw HeadraceError(.usage, "'\(text)' names no field and kind; write FIELD=KIND: \(kinds)")
         }
-        let field = String(text[..<equals])
-        let kind = String(text[text.index(after: equals)...])
-        return try decoders(kind).map { FieldRequest(field, $0) }
+        throw HeadraceError(
+            .usage, "'\(text[text.index(after: last)...])' is no kind of field; write \(kinds)")
     }
 
-    /// What a kind stands for; several decoders where it names several parts.
-    private static func decoders(_ kind: String) throws(HeadraceError) -> [any Decoder] {
+    /// What a kind stands for; several decoders where it names several parts, nil where it is none.
+    private static func decoders(_ kind: String) throws(HeadraceError) -> [any Decoder]? {
         switch kind {
         case "raw", "bytes": return [RawDecoder()]
         case "int": return [IntegerDecoder()]
@@ -37,8 +51,7 @@ extension FieldRequest {
         }
         if kind == "json" { return [JSONTextDecoder()] }
         if kind.hasPrefix("json:") { return [try jsonDecoder(kind.dropFirst(5))] }
-        if let decoder = try featureDecoder(kind) { return [decoder] }
-        throw HeadraceError(.usage, "'\(kind)' is no kind of field; write \(kinds)")
+        return try featureDecoder(kind).map { [$0] }
     }
 
     /// `PATH[:TYPE]`

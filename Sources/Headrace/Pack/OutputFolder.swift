@@ -27,8 +27,8 @@ struct OutputFolder {
     /// Makes the folder ready for the pattern's shards.
     ///
     /// Shards of the pattern that are there are refused, or removed with their indexes and their part of the
-    /// manifest when `overwrite` is set: all of them and before anything is written, so that old and new ones never
-    /// stand side by side as if they were one set.
+    /// manifest when `overwrite` is set: all of them and before anything is written, so that old and new ones
+    /// never stand side by side as if they were one set.
     func prepare(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
@@ -48,7 +48,8 @@ struct OutputFolder {
         if !present.isNothing, !overwrite { throw refusal(of: present, isInterrupted: isInterrupted) }
     }
 
-    /// Paths of the shards of the pattern that are there and of their indexes: what a run removes to make room.
+    /// Paths of the shards of the pattern that are there and of their indexes: what a run removes to make
+    /// room.
     func ownFiles() throws(HeadraceError) -> [String] { try ownShards() + ownIndexes() }
 
     private func ownShards() throws(HeadraceError) -> [String] {
@@ -136,8 +137,9 @@ struct OutputFolder {
         return sha256 == entry.sha256
     }
 
-    /// Whether a temporary file was made by one of these processes and nobody writes to it any more. The journal's
-    /// lock says that they are not at work here; a live process of such a number is another, or this one.
+    /// Whether a temporary file was made by one of these processes and nobody writes to it any more. The
+    /// journal's lock says that they are not at work here; a live process of such a number is another, or
+    /// this one.
     private static func isOrphan(_ path: String, of processes: [Int]) -> Bool {
         let name = baseName(path)
         return processes.contains { process in
@@ -155,6 +157,11 @@ struct OutputFolder {
         var manifest = try readManifest()
         manifest.replace(set)
         try write(manifest)
+    }
+
+    /// The pattern's set, where a run has finished it.
+    func finishedSet() throws(HeadraceError) -> Manifest.ShardSet? {
+        try readManifest().sets.first(where: isOwn)
     }
 
     private func isOwn(_ set: Manifest.ShardSet) -> Bool {
@@ -203,7 +210,8 @@ struct OutputFolder {
             let slash = rest.dropFirst().firstIndex(of: UInt8(ascii: "/")) ?? sidecars.utf8.endIndex
             let part = String(sidecars[..<slash])
             if unsafe mkdir(part, 0o777) != 0, errno != EEXIST {
-                // What is there already may stand on a file system that refuses the attempt first (EROFS, EACCES).
+                // What is there already may stand on a file system that refuses the attempt first (EROFS,
+                // EACCES).
                 let number = errno
                 var status = stat()
                 guard unsafe stat(part, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {

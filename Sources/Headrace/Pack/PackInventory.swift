@@ -75,14 +75,23 @@ public struct PackInventory: Sendable {
     private(set) var readPaths: Set<String> = []
     /// The compressed ones among them.
     private(set) var compressedSources: [SourceBytes] = []
+    /// Arrays whose rows lie in columns: reading one row reads all over the file.
+    private(set) var columnArrays: [ArrayRows] = []
+    /// Bytes of memory that the list of samples may take.
+    private let byteLimit: Int
+    /// What it takes so far, and the refusal to take more.
+    private var byteCount = 0
+    private var overflow: HeadraceError?
     private let isCancelled: @Sendable () -> Bool
 
     init(
         format: ShardFormatKind = .tar, onDefect: DefectPolicy = .fail,
+        byteLimit: Int = PackOptions.defaultInventoryByteCount,
         isCancelled: @escaping @Sendable () -> Bool = { false }
     ) {
         self.format = format
         self.onDefect = onDefect
+        self.byteLimit = byteLimit
         self.isCancelled = isCancelled
     }
 
@@ -96,6 +105,7 @@ public struct PackInventory: Sendable {
 
     /// With `keepsOrder`, members of a tar come in the order given; features of an Example are sorted always.
     mutating func add(key: String, fields: [(name: String, payload: PackPayload)], keepsOrder: Bool) {
+        guard overflow == nil else { return }
         guard !fields.isEmpty else { return refuse(.badName, "the sample has no field", key: key) }
         if fields.count > limits.fieldsPerSample {
             return refuse(
@@ -123,6 +133,7 @@ public struct PackInventory: Sendable {
             }
             if !keepsOrder || format == .tfrecord { self.fields.replaceSubrange(first..., with: sorted) }
         }
+        guard takeRoom(key: key, firstField: first) else { return self.fields.removeSubrange(first...) }
         samples.append(
             Sample(
                 key: key, firstField: first, fieldCount: self.fields.count - first, keepsOrder: keepsOrder))
@@ -130,7 +141,9 @@ public struct PackInventory: Sendable {
 
     /// Adds a TFRecord record that is written byte for byte; `key` tells it in messages and when sorting.
     mutating func addRecord(key: String, payload: PackPayload) {
+        guard overflow == nil else { return }
         fields.append(Field(name: intern("record"), payload: payload))
+        guard takeRoom(key: key, firstField: fields.count - 1) else { return fields.removeLast(1) }
         samples.append(Sample(key: key, firstField: fields.count - 1, fieldCount: 1, isRecord: true))
     }
 
@@ -141,6 +154,9 @@ public struct PackInventory: Sendable {
         noteRead(file.path)
         return bytes
     }
+
+    /// Notes an array whose rows lie in columns.
+    mutating func note(columnArray rows: ArrayRows) { columnArrays.append(rows) }
 
     /// Notes a file that samples come from.
     mutating func noteRead(_ path: String) { readPaths.insert(path) }
@@ -156,10 +172,71 @@ public struct PackInventory: Sendable {
         if renamedFields.count < FieldNames.limit { renamedFields[old] = new }
     }
 
-    /// Asked by long listings now and then.
-    func checkCancelled() throws(HeadraceError) {
+    /// Asked by long listings now and then: whether the caller wants them still, and the list has room for
+    /// more.
+    func checkGoesOn() throws(HeadraceError) {
         if isCancelled() { throw HeadraceError.packCancelled }
+        if let overflow { throw overflow }
     }
+
+    /// Counts in a sample whose fields, from `firstField` on, are listed already; false where the list may
+    /// not grow.
+    private mutating func takeRoom(key: String, firstField: Int) -> Bool {
+        var cost = Self.cost(fieldCount: fields.count - firstField, keyByteCount: key.utf8.count)
+        for field in fields[firstField...] {
+            if case .bytes(let bytes) = field.payload { cost += Self.allocation(bytes.count) }
+        }
+        if byteCount + cost <= byteLimit {
+            byteCount += cost
+            return true
+        }
+        let path =
+            switch fields[firstField].payload {
+            case .file(let path, _, _): path as String?
+            case .item(let items, _, _): (items as? SourceItems)?.bytes.file.path
+            case .bytes: nil as String?
+            }
+        overflow = HeadraceError(
+            .limitExceeded,
+            "the list of samples would take more than \(ByteCount(byteLimit)) of memory from its sample number "
+                + "\(samples.count) on (limit inventoryByteCount); \(Self.advice)",
+            at: .init(shard: path, key: key))
+        return false
+    }
+
+    /// Refuses a source that claims more samples than can be listed, before any of them is.
+    ///
+    /// - Parameters:
+    ///   - numberCount: fields of each sample that are numbers in digits, and kept in memory.
+    ///   - claim: what says that there are so many, as the beginning of a sentence.
+    func checkRoom(
+        sampleCount: Int, fieldCount: Int, keyByteCount: Int, numberCount: Int = 0, claim: String,
+        path: String
+    ) throws(HeadraceError) {
+        let cost =
+            Self.cost(fieldCount: fieldCount, keyByteCount: keyByteCount) + numberCount * Self.allocation(1)
+        let (all, overflows) = sampleCount.multipliedReportingOverflow(by: cost)
+        if !overflows, all <= byteLimit - byteCount { return }
+        throw HeadraceError(
+            .limitExceeded,
+            "\(claim) makes \(sampleCount) samples, whose list would take \(cost) bytes of memory each; it may "
+                + "take \(ByteCount(byteLimit)) (limit inventoryByteCount)"
+                + (byteCount > 0 ? ", of which \(ByteCount(byteCount)) are taken" : "") + "; \(Self.advice)",
+            at: .init(shard: path))
+    }
+
+    private static let advice =
+        "if there are meant to be so many, pack them in several runs or raise the limit (--inventory-limit)"
+
+    /// Bytes of memory that a sample takes in the lists.
+    private static func cost(fieldCount: Int, keyByteCount: Int) -> Int {
+        // Strings of up to 15 bytes lie in the sample itself.
+        MemoryLayout<Sample>.stride + fieldCount * MemoryLayout<Field>.stride
+            + (keyByteCount > 15 ? allocation(keyByteCount + 1) : 0)
+    }
+
+    /// Bytes of an allocation of Swift's for so many: with a header of 32, in steps of 16.
+    private static func allocation(_ byteCount: Int) -> Int { (32 + byteCount + 15) & ~15 }
 
     /// Throws the defect, or leaves the sample out where the policy allows it.
     mutating func leaveOut(_ defect: HeadraceError) throws(HeadraceError) {
@@ -185,8 +262,8 @@ public struct PackInventory: Sendable {
         sourceBytes.lost += account.bytesLost
     }
 
-    /// Notes that a shard cannot be read to its end. Nobody knows how many samples that are unless it is counted:
-    /// a limit on damaged samples cannot be said to be kept then.
+    /// Notes that a shard cannot be read to its end. Nobody knows how many samples that are unless it is
+    /// counted: a limit on damaged samples cannot be said to be kept then.
     mutating func note(_ rest: PackUnreadableRest) throws(HeadraceError) {
         unreadableRests.append(rest)
         if rest.isCounted || onDefect == .skip(limit: .max) { return }
@@ -236,6 +313,7 @@ public struct PackInventory: Sendable {
 
     /// Throws the first problem, with the others named in it.
     func check() throws(HeadraceError) {
+        if let overflow { throw overflow }
         if case .skipShare(let share) = onDefect { try checkShare(share, nil) }
         guard var error = problems.first else { return }
         if problemCount > 1 {
@@ -246,8 +324,8 @@ public struct PackInventory: Sendable {
         throw error
     }
 
-    /// Refuses keys that occur twice, whichever sources they come from. Records that are kept as they are may: their
-    /// keys are not written, and whatever they hold was there before.
+    /// Refuses keys that occur twice, whichever sources they come from. Records that are kept as they are
+    /// may: their keys are not written, and whatever they hold was there before.
     mutating func refuseDuplicateKeys() {
         func precedes(_ a: Int, _ b: Int) -> Bool {
             byteOrder(samples[a].key, samples[b].key) < 0
@@ -263,7 +341,8 @@ public struct PackInventory: Sendable {
         }
     }
 
-    /// Gives each sample the field `cls`: the rank of its top directory. Returns the directories in that order.
+    /// Gives each sample the field `cls`: the rank of its top directory. Returns the directories in that
+    /// order.
     mutating func addClasses() -> [String] {
         func top(_ sample: Sample) -> Substring? {
             guard let slash = sample.key.utf8.firstIndex(of: UInt8(ascii: "/")) else { return nil }
@@ -277,6 +356,7 @@ public struct PackInventory: Sendable {
         for (rank, name) in names.enumerated() { classes[ByteName(text: name)] = rank }
         let old = (samples, fields)
         samples.removeAll(keepingCapacity: true)
+        byteCount = 0
         fields = []
         fields.reserveCapacity(old.1.count + old.0.count)
         for sample in old.0 {
@@ -343,8 +423,8 @@ public struct PackInventory: Sendable {
     }
 }
 
-/// webdataset's rule for keys is a regular expression whose `.*/` stops at a line break: whatever directories follow
-/// must do without dots, or the member is skipped without a word.
+/// webdataset's rule for keys is a regular expression whose `.*/` stops at a line break: whatever directories
+/// follow must do without dots, or the member is skipped without a word.
 private func isLostAtNewline(_ key: String) -> Bool {
     guard let newline = key.utf8.firstIndex(of: UInt8(ascii: "\n")) else { return false }
     let start = key.utf8[..<newline].lastIndex(of: UInt8(ascii: "/")) ?? key.utf8.startIndex

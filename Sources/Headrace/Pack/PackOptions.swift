@@ -45,21 +45,25 @@ public enum ShardLimit: Sendable, Hashable {
 
 /// What a ``Packer`` makes of its sources, and how.
 ///
-/// Everything that decides about the bytes written is here; `workers` does not.
+/// Everything that decides about the bytes written is here; `workers` and `inventoryByteCount` do not.
 public struct PackOptions: Sendable {
-    /// 256 MiB: large enough that opening a shard costs nothing beside reading it, small enough that 64 ranks can
-    /// share a data set of 16 GiB and that a lost shard is soon written again.
+    /// 256 MiB: large enough that opening a shard costs nothing beside reading it, small enough that 64 ranks
+    /// can share a data set of 16 GiB and that a lost shard is soon written again.
     public static let defaultShardByteCount = 256 << 20
     /// 2 MiB: text and tokens compress within 3 % of one endless stream (1 MiB: 5 %, 4 MiB: 1.4 %), and one
     /// sample read at random costs no more than that to decompress.
     public static let defaultFrameByteCount = 2 << 20
     /// Frame sizes that make sense: below, ratios collapse; above, a frame is no longer a small unit of work.
     public static let frameByteCounts = 16 << 10...1 << 30
+    /// 4 GiB: some 30 million samples of one field. Beyond, it is more likely that a file claims what it does
+    /// not hold, such as rows of one byte, than that somebody means it, and memory of the machine is at
+    /// stake.
+    public static let defaultInventoryByteCount = 4 << 30
     /// Threads beyond this only wait for each other's writes.
     public static let largestWorkerCount = 256
 
-    /// Path of the shards with one `%d` or `%06d` for their number (`data/train-%06d.tar.zst`), or of one single
-    /// shard. Its ending says format and codec.
+    /// Path of the shards with one `%d` or `%06d` for their number (`data/train-%06d.tar.zst`), or of one
+    /// single shard. Its ending says format and codec.
     public var output: String
     /// Needed where the name does not end in `.tar` or `.tfrecord`; must not contradict the name.
     public var format: PackFormat?
@@ -73,6 +77,9 @@ public struct PackOptions: Sendable {
     public var frameByteCount: Int?
     /// Threads; nil for one a processor.
     public var workers: Int?
+    /// Bytes of memory that the list of all samples may take; nil for ``defaultInventoryByteCount``. Counted
+    /// is what is in the list: while it grows and is put in order, up to three times as much is in use.
+    public var inventoryByteCount: Int?
     /// Adds the field `cls`: the number of the sample's top directory among all of them in bytewise order.
     public var classFromDirectory = false
     /// Replaces whatever shards of this pattern exist.
@@ -99,6 +106,7 @@ struct PackSettings: Sendable {
     let shardLimit: ShardLimit
     let frameByteCount: Int
     let workers: Int
+    let inventoryByteCount: Int
     let classFromDirectory: Bool
     let overwrite: Bool
     let resume: Bool
@@ -138,6 +146,10 @@ struct PackSettings: Sendable {
         guard (1...PackOptions.largestWorkerCount).contains(workers) else {
             throw HeadraceError(
                 .usage, "\(workers) workers are refused: 1 to \(PackOptions.largestWorkerCount)")
+        }
+        inventoryByteCount = options.inventoryByteCount ?? PackOptions.defaultInventoryByteCount
+        guard inventoryByteCount > 0 else {
+            throw HeadraceError(.usage, "the list of samples must have room for something")
         }
         classFromDirectory = options.classFromDirectory
         overwrite = options.overwrite

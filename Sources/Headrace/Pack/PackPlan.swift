@@ -42,8 +42,8 @@ struct PackPlan: Sendable {
     /// Raised whenever the same samples and options make other bytes than before.
     static let version = 1
 
-    /// A last piece shorter than this joins the one before it: a frame of its own would cost more than it holds,
-    /// and a record's checksum must not be cut in two.
+    /// A last piece shorter than this joins the one before it: a frame of its own would cost more than it
+    /// holds, and a record's checksum must not be cut in two.
     static let smallestPiece = 4096
 
     init(
@@ -70,8 +70,11 @@ struct PackPlan: Sendable {
         }
     }
 
-    /// Compressed sources are unpacked to a temporary file first, because samples come from anywhere in them.
-    var spoolsSources: Bool { settings.order.isAnother && !inventory.compressedSources.isEmpty }
+    /// Compressed sources, and arrays whose rows lie in columns, are brought to a temporary file first,
+    /// because samples come from anywhere in them.
+    var spoolsSources: Bool {
+        settings.order.isAnother && !(inventory.compressedSources.isEmpty && inventory.columnArrays.isEmpty)
+    }
 
     private mutating func measureSamples() throws(HeadraceError) {
         sampleByteCounts.reserveCapacity(inventory.samples.count)

@@ -38,8 +38,8 @@ public struct PackSummary: Sendable, Equatable {
     public var classes: [String]?
     /// Fields whose names readers would not have taken: old names to new.
     public var renamedFields: [String: String]
-    /// Compressed sources are unpacked to a temporary file in the output's folder first, because samples come from
-    /// anywhere in them.
+    /// Compressed sources, and arrays whose rows lie in columns, are brought to a temporary file in the
+    /// output's folder first, because samples come from anywhere in them.
     public var spoolsSources: Bool
     /// What the sources found and leave out, by reason.
     public var ignored: [IgnoredReason: Int]
@@ -49,12 +49,13 @@ public struct PackSummary: Sendable, Equatable {
     public var sourceBytes: PackSourceBytes
     /// Shards that damage hides the rest of.
     public var unreadableRests: [PackUnreadableRest]
-    /// Temporary files that an interrupted run left in the output's folder; harmless, and free to be removed when
-    /// no other run is at work there.
+    /// Temporary files that an interrupted run left in the output's folder; harmless, and free to be removed
+    /// when no other run is at work there.
     public var leftovers: [String]
 }
 
-/// Where the uncompressed bytes of source shards went: each byte is in one of the three.
+/// Where the uncompressed bytes of source shards went: each byte is in one of the three. Of a compressed
+/// shard that nothing could be decompressed of, the bytes of its file are lost.
 public struct PackSourceBytes: Sendable, Equatable {
     /// Headers, payloads and padding that were understood.
     public var parsed = 0
@@ -68,7 +69,8 @@ public struct PackSourceBytes: Sendable, Equatable {
 public struct PackUnreadableRest: Sendable, Equatable {
     /// Path of the shard.
     public var path: String
-    /// Uncompressed bytes that cannot be read, as far as the shard's size is known.
+    /// Uncompressed bytes that cannot be read, as far as the shard's size is known; those of its file where
+    /// nothing of it could be decompressed.
     public var byteCount: Int
     /// Whether a manifest tells how many samples those were. Else they count as one.
     public var isCounted: Bool
@@ -96,6 +98,8 @@ public struct PackResult: Sendable, Equatable {
     public var shards: [PackedShard]
     /// How many of them an interrupted run had finished.
     public var keptShardCount: Int
+    /// An earlier run had finished the whole set, and this one had nothing left to do.
+    public var wasFinished: Bool
     /// Path of the manifest.
     public var manifestPath: String
 

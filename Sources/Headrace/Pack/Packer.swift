@@ -10,9 +10,10 @@ internal import HeadraceFormats
 /// print(result.summary.readPattern)
 /// ```
 ///
-/// Everything is listed and checked before the first byte is written: bad names, duplicates and existing outputs
-/// leave nothing behind. A shard appears under its name only when it is whole and on disk, the manifest only when
-/// all shards are. A run that was interrupted can be resumed. The same sources and options make the same bytes, with any number of workers.
+/// Everything is listed and checked before the first byte is written: bad names, duplicates and existing
+/// outputs leave nothing behind. A shard appears under its name only when it is whole and on disk, the
+/// manifest only when all shards are. A run that was interrupted can be resumed. The same sources and options
+/// make the same bytes, with any number of workers.
 public final class Packer: @unchecked Sendable {
     // Sendable: `lock` guards the engine; the rest never changes.
     private let sources: [any PackSource]
@@ -30,8 +31,8 @@ public final class Packer: @unchecked Sendable {
 
     /// Lists the sources and says what would be written; writes nothing.
     ///
-    /// Throws what ``run(report:)`` would throw before it writes: for outputs that exist already, or an interrupted
-    /// run that cannot be resumed.
+    /// Throws what ``run(report:)`` would throw before it writes: for outputs that exist already, or an
+    /// interrupted run that cannot be resumed.
     public func plan() throws(HeadraceError) -> PackSummary {
         let plan = try makePlan()
         let folder = OutputFolder(settings.pattern)
@@ -39,19 +40,22 @@ public final class Packer: @unchecked Sendable {
         if settings.resume, !noted.isEmpty {
             let earlier = try PackJournal.contents(of: noted, folder.journalPath)
             try refuseOther(earlier.facts, PackJournal.Facts(plan), folder.journalPath)
+        } else if settings.resume, let set = try folder.finishedSet() {
+            // A dry run makes no temporary file: what it would take one to see is left to the run itself.
+            try refuseAnother(FinishedSet(set: set, plan: plan), folder, rendersHeads: !plan.spoolsSources)
         } else {
             try folder.check(overwrite: settings.overwrite, isInterrupted: !noted.isEmpty)
         }
         return try summary(of: plan)
     }
 
-    /// Packs. `report` is called from other threads after every frame, one call at a time; it should be quick, and
-    /// may call ``cancel()``.
+    /// Packs. `report` is called from other threads after every frame, one call at a time; it should be
+    /// quick, and may call ``cancel()``.
     public func run(
         report: (@Sendable (PackProgress) -> Void)? = nil
     ) throws(HeadraceError) -> PackResult {
         let plan = try makePlan()
-        let summary = try summary(of: plan)
+        var summary = try summary(of: plan)
         let folder = OutputFolder(settings.pattern)
         try folder.makeDirectories()
         let journal = try PackJournal(folder.journalPath)
@@ -61,6 +65,12 @@ public final class Packer: @unchecked Sendable {
         }
         let kept: [Manifest.Shard?]
         do throws(HeadraceError) {
+            if settings.resume, journal.isEmpty, let set = try folder.finishedSet() {
+                try spoolSources(of: plan, in: folder)
+                try refuseAnother(FinishedSet(set: set, plan: plan), folder, rendersHeads: true)
+                journal.remove()
+                return result(summary, set.shards, keptCount: set.shards.count, folder, wasFinished: true)
+            }
             kept = try begin(plan, folder, journal)
         } catch {
             if journal.isEmpty { journal.remove() }
@@ -81,13 +91,37 @@ public final class Packer: @unchecked Sendable {
             classes: plan.classes, libraries: settings.libraries, shards: shards)
         try folder.publish(set)
         journal.remove()
-        return PackResult(
+        // What an interrupted run had left was there when the summary was made; now it may be gone.
+        if let leftovers = try? folder.leftovers() { summary.leftovers = leftovers }
+        return result(summary, shards, keptCount: kept.count { $0 != nil }, folder)
+    }
+
+    private func result(
+        _ summary: PackSummary, _ shards: [Manifest.Shard], keptCount: Int, _ folder: OutputFolder,
+        wasFinished: Bool = false
+    ) -> PackResult {
+        PackResult(
             summary: summary,
             shards: shards.map {
                 PackedShard(
                     name: $0.name, sampleCount: $0.sampleCount, byteCount: $0.byteCount,
                     uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256)
-            }, keptShardCount: kept.count { $0 != nil }, manifestPath: folder.manifestPath)
+            }, keptShardCount: keptCount, wasFinished: wasFinished, manifestPath: folder.manifestPath)
+    }
+
+    /// Throws unless the finished set is what this run would make.
+    private func refuseAnother(
+        _ finished: FinishedSet, _ folder: OutputFolder, rendersHeads: Bool
+    ) throws(HeadraceError) {
+        let difference = try finished.difference(rendersHeads: rendersHeads) {
+            lock.withLock { isCancelled }
+        }
+        guard let difference else { return }
+        throw HeadraceError(
+            .exists,
+            "the output is a finished set, and not for certain the one that this run would make: \(difference); "
+                + "choose another name, or use the sources and options of the set; --overwrite would replace it",
+            at: .init(shard: folder.manifestPath))
     }
 
     /// Makes the folder ready, and says which shards of an interrupted run can stay.
@@ -132,8 +166,8 @@ public final class Packer: @unchecked Sendable {
         return try engine.run()
     }
 
-    /// Makes ``run(report:)`` end soon with the error `cancelled`. Shards that are finished stay, unfinished ones are
-    /// removed, and there is no manifest. May be called from any thread.
+    /// Makes ``run(report:)`` end soon with the error `cancelled`. Shards that are finished stay, unfinished
+    /// ones are removed, and there is no manifest. May be called from any thread.
     public func cancel() {
         lock.lock()
         isCancelled = true
@@ -142,9 +176,9 @@ public final class Packer: @unchecked Sendable {
     }
 
     private func makePlan() throws(HeadraceError) -> PackPlan {
-        var inventory = PackInventory(format: settings.format, onDefect: settings.onDefect) { [self] in
-            lock.withLock { isCancelled }
-        }
+        var inventory = PackInventory(
+            format: settings.format, onDefect: settings.onDefect, byteLimit: settings.inventoryByteCount
+        ) { [self] in lock.withLock { isCancelled } }
         for source in sources { try source.addSamples(to: &inventory) }
         try inventory.check()
         let classes = settings.classFromDirectory ? inventory.addClasses() : nil
@@ -155,12 +189,15 @@ public final class Packer: @unchecked Sendable {
         return try PackPlan(inventory, classes: classes, settings: settings)
     }
 
-    /// Gives compressed sources ranges where their samples come in another order than theirs.
+    /// Gives sources that are read from front to back alone ranges where their samples come in another order.
     private func spoolSources(of plan: PackPlan, in folder: OutputFolder) throws(HeadraceError) {
-        guard settings.order.isAnother, !plan.inventory.compressedSources.isEmpty else { return }
+        guard plan.spoolsSources else { return }
         let spool = try Spool(in: folder.path)
         for bytes in plan.inventory.compressedSources {
             try bytes.spool(to: spool) { lock.withLock { isCancelled } }
+        }
+        for rows in plan.inventory.columnArrays {
+            try rows.spool(to: spool) { lock.withLock { isCancelled } }
         }
     }
 

@@ -4,9 +4,9 @@ internal import HeadraceFormats
 
 /// Pairs of IDX files, images and labels, as MNIST and its relatives are published, gzipped or not.
 ///
-/// Files are told by their content. `train-images-idx3-ubyte.gz` goes with `train-labels-idx1-ubyte.gz`: the names
-/// differ in "images" and "labels" alone. Sample 17 has the key `train-00017`, the field `npy` (its array as .npy,
-/// in this machine's byte order) and the field `cls` (its label in decimal digits).
+/// Files are told by their content. `train-images-idx3-ubyte.gz` goes with `train-labels-idx1-ubyte.gz`: the
+/// names differ in "images" and "labels" alone. Sample 17 has the key `train-00017`, the field `npy` (its
+/// array as .npy, in this machine's byte order) and the field `cls` (its label in decimal digits).
 public struct IDXSource: PackSource {
     /// The files, images and labels in any order.
     public let paths: [String]
@@ -82,7 +82,11 @@ public struct IDXSource: PackSource {
         let count = image.dimensions[0]
         let digits = String(max(0, count - 1)).utf8.count
         let prefix = keyPrefix(image.path)
+        try inventory.checkRoom(
+            sampleCount: count, fieldCount: 2, keyByteCount: prefix.utf8.count + digits, numberCount: 1,
+            claim: "the IDX file with the dimensions \(image.dimensions)", path: image.path)
         for index in 0..<count {
+            if index & 0xFFF == 0 { try inventory.checkGoesOn() }
             let number = String(index)
             let padding = String(repeating: "0", count: digits - number.utf8.count)
             inventory.add(
@@ -119,8 +123,8 @@ public struct IDXSource: PackSource {
         return String(decoding: Array(path.utf8)[..<range], as: UTF8.self)
     }
 
-    /// What keys begin with: the name's part before "images", so that `train` and `t10k` never collide; a key has
-    /// no dots.
+    /// What keys begin with: the name's part before "images", so that `train` and `t10k` never collide; a key
+    /// has no dots.
     private static func keyPrefix(_ path: String) -> String {
         let base = path.utf8.lastIndex(of: UInt8(ascii: "/")).map { Array(path.utf8[$0...].dropFirst()) }
         var name = base ?? Array(path.utf8)

@@ -2,15 +2,17 @@ public import HeadraceCore
 internal import HeadraceDecode
 internal import HeadraceFormats
 
-/// Files with a JSON object on each line (JSON Lines, NDJSON), plain or compressed: each is a sample with the field
+/// Files with a JSON object on each line (JSON Lines, NDJSON), plain or compressed: each is a sample with the
+/// field
 /// `json`, the bytes of its line.
 ///
-/// Every line is parsed, so that nothing is packed that a reader chokes on. Blank lines are passed over and counted.
+/// Every line is parsed, so that nothing is packed that a reader chokes on. Blank lines are passed over and
+/// counted.
 public struct JSONLinesSource: PackSource {
     /// The files, in order.
     public let paths: [String]
-    /// Name of the member that is the sample's key: a string or an integer. Nil: keys are the file's name and a
-    /// number.
+    /// Name of the member that is the sample's key: a string or an integer. Nil: keys are the file's name and
+    /// a number.
     public let keyField: String?
 
     /// The objects of these files.
@@ -27,22 +29,57 @@ public struct JSONLinesSource: PackSource {
             let items = SourceItems(inventory.bytes(of: file, codec: codec))
             let lines = try LineReader(file, codec: codec)
             let keys = GeneratedKeys(path)
+            var keyMember = KeyMember(name: keyField)
             while try lines.next() {
                 let line = lines.current
-                if line.number & 0xFFF == 0 { try inventory.checkCancelled() }
+                if line.number & 0xFFF == 0 { try inventory.checkGoesOn() }
                 do throws(HeadraceError) {
                     guard let object = try object(lines) else {
                         inventory.ignore(.blankLine, path: "\(path):\(line.number)")
                         continue
                     }
                     let key = try key(object, lines) ?? keys.key(line.number - 1)
+                    keyMember.isFound = true
                     let payload = PackPayload.item(
                         items, index: line.offset + object.lowerBound, byteCount: object.count)
                     inventory.add(key: key, fields: [(name: "json", payload: payload)])
                 } catch {
-                    try inventory.leaveOut(error)
+                    try keyMember.leaveOut(error, &inventory)
                 }
             }
+            try keyMember.checkFound(path)
+        }
+    }
+
+    /// Tells a name that no object has for a member from objects that lack it.
+    private struct KeyMember {
+        let name: String?
+        var isFound = false
+        private var missing = 0
+
+        init(name: String?) { self.name = name }
+
+        /// Leaves a line out as damaged where the policy allows it, and the name is not the likelier mistake.
+        mutating func leaveOut(
+            _ defect: HeadraceError, _ inventory: inout PackInventory
+        ) throws(HeadraceError) {
+            guard !isFound, defect.code == .missingField else { return try inventory.leaveOut(defect) }
+            missing += 1
+            if missing == TextLimits.keylessObjects { try checkFound(defect.place.shard) }
+            do throws(HeadraceError) {
+                try inventory.leaveOut(defect)
+            } catch {
+                if error.code == .tooManyDefects { try checkFound(defect.place.shard) }
+                throw error
+            }
+        }
+
+        func checkFound(_ path: String?) throws(HeadraceError) {
+            guard !isFound, missing > 0, let name else { return }
+            throw HeadraceError(
+                .missingField,
+                "there is no member '\(name)' to be the key: \(missing) objects lack it, and none has it; name another "
+                    + "one (--key-field)", at: .init(shard: path))
         }
     }
 

@@ -8,6 +8,8 @@ enum TextLimits {
     static let lineByteCount = 256 << 20
     /// Columns of a table: what readers accept as fields.
     static let columns = FormatLimits().fieldsPerSample
+    /// Objects without the member that is to be the key, before any has it, until the name is held for wrong.
+    static let keylessObjects = 1000
 }
 
 /// A file as text: what it is compressed with, and its uncompressed bytes in order.
@@ -33,22 +35,27 @@ final class LineReader {
     private var isAtEnd = false
     /// The line before ended in a carriage return and a line feed.
     private var followsCRLF = false
+    /// A carriage return ends a line, too.
+    private let endsAtReturns: Bool
 
     private static let pieceBytes = 256 << 10
 
-    init(_ file: SourceFile, codec: CodecKind) throws(HeadraceError) {
+    init(_ file: SourceFile, codec: CodecKind, endsAtReturns: Bool = false) throws(HeadraceError) {
         path = file.path
+        self.endsAtReturns = endsAtReturns
         reader = try SourceReader(file, codec: codec)
     }
 
-    /// The current line without its line feed and the carriage return before it. Where lines end in both, the
-    /// carriage return of a last line that was cut between the two is no part of it either.
+    /// The current line without its end: its line feed and the carriage return before it. Where lines end in
+    /// both, the carriage return of a last line that was cut between the two is no part of it either.
     var bytes: UnsafeRawBufferPointer {
         var end = end
         if end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\n") {
             end -= 1
             if end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
-        } else if followsCRLF, end > start, unsafe buffer.bytes[end - 1] == UInt8(ascii: "\r") {
+        } else if followsCRLF || endsAtReturns, end > start,
+            unsafe buffer.bytes[end - 1] == UInt8(ascii: "\r")
+        {
             end -= 1
         }
         return unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end])
@@ -77,9 +84,8 @@ final class LineReader {
             && buffer.bytes[end - 2] == UInt8(ascii: "\r")
         var scanned = end
         while true {
-            let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[scanned...])
-            if let base = rest.baseAddress, let found = unsafe memchr(base, 0x0A, rest.count) {
-                end = unsafe scanned + (UnsafeRawPointer(found) - base) + 1
+            if let found = lineEnd(from: scanned) {
+                end = found
                 break
             }
             if isAtEnd {
@@ -88,12 +94,37 @@ final class LineReader {
                 break
             }
             guard buffer.count - start <= TextLimits.lineByteCount else { throw tooLong() }
-            scanned = buffer.count - makeRoom()
+            var known = buffer.count
+            // What follows a carriage return tells where the line ends.
+            if endsAtReturns, known > scanned, unsafe buffer.bytes[known - 1] == UInt8(ascii: "\r") {
+                known -= 1
+            }
+            scanned = known - makeRoom()
             if try reader.read(into: buffer, room: Self.pieceBytes) == 0 { isAtEnd = true }
         }
         guard end - start <= TextLimits.lineByteCount else { throw tooLong() }
         lineCount += 1
         return true
+    }
+
+    /// What follows the first end of a line in the buffer from `position` on; nil where more bytes must be
+    /// read.
+    private func lineEnd(from position: Int) -> Int? {
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[position...])
+        guard endsAtReturns else {
+            guard let base = rest.baseAddress, let found = unsafe memchr(base, 0x0A, rest.count) else {
+                return nil
+            }
+            return unsafe position + (UnsafeRawPointer(found) - base) + 1
+        }
+        for index in rest.indices {
+            let byte = unsafe rest[index]
+            if byte == UInt8(ascii: "\n") { return position + index + 1 }
+            guard byte == UInt8(ascii: "\r") else { continue }
+            if index + 1 == rest.count { return isAtEnd ? position + index + 1 : nil }
+            return unsafe position + index + (rest[index + 1] == UInt8(ascii: "\n") ? 2 : 1)
+        }
+        return nil
     }
 
     /// Drops what lies before the current line; returns how many bytes.

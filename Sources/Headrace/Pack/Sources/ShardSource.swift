@@ -4,9 +4,10 @@ internal import HeadraceStorage
 
 /// Shards that exist already, of any format and codec that is read: repacked into others.
 ///
-/// Into tar, samples of a tar keep key, fields and their order, and the features of a `tf.Example` become fields.
-/// Into TFRecord, samples of a tar become Examples, and records stay byte for byte what they are. Every shard is
-/// read twice: once to find and check its samples, once to copy them; a compressed one is decompressed twice.
+/// Into tar, samples of a tar keep key, fields and their order, and the features of a `tf.Example` become
+/// fields. Into TFRecord, samples of a tar become Examples, and records stay byte for byte what they are.
+/// Every shard is read twice: once to find and check its samples, once to copy them; a compressed one is
+/// decompressed twice.
 public struct ShardSource: PackSource {
     /// The shards, in the order in which their samples come.
     public let paths: [String]
@@ -40,7 +41,7 @@ public struct ShardSource: PackSource {
             path: path, format: reader.format, names: names,
             bytes: inventory.bytes(of: file, codec: reader.codec))
         try reader.readChunks { (chunk) throws(HeadraceError) in
-            try inventory.checkCancelled()
+            try inventory.checkGoesOn()
             try listing.add(chunk, &inventory)
             return true
         }
@@ -48,11 +49,17 @@ public struct ShardSource: PackSource {
         let descriptor = try file.reopen()
         let opened = OpenedFile(descriptor)
         try file.check(opened.number)
-        let account = reader.account
+        var account = reader.account
+        var end = account.bytesParsed + account.bytesIgnored + account.bytesLost
+        if reader.isCutShort, end == 0 {
+            // Nothing came out of its codec, so nobody knows what would have: the file's own bytes are what
+            // is lost.
+            account.bytesLost = file.byteCount
+            end = file.byteCount
+        }
         inventory.count(account)
         noteIgnored(account, path, &inventory)
         if reader.isCutShort {
-            let end = account.bytesParsed + account.bytesIgnored + account.bytesLost
             try inventory.note(
                 PackUnreadableRest(
                     path: path, byteCount: max(0, end - (listing.lastDefectOffset ?? end)),
@@ -60,8 +67,8 @@ public struct ShardSource: PackSource {
         }
     }
 
-    /// Holds the file against the checksum in its manifest: the manifest of the output will vouch for its bytes
-    /// again, and a payload in a plain tar has no checksum of its own.
+    /// Holds the file against the checksum in its manifest: the manifest of the output will vouch for its
+    /// bytes again, and a payload in a plain tar has no checksum of its own.
     private func check(
         _ path: String, _ shard: Manifest.Shard, _ set: Manifest.ShardSet, _ listing: ShardListing,
         _ inventory: PackInventory
@@ -70,7 +77,7 @@ public struct ShardSource: PackSource {
         if listing.format == .tfrecord, listing.lastDefectOffset != nil { return }
         var cancellation: HeadraceError?
         let sha256 = try FileChecksums(path).sha256 {
-            do throws(HeadraceError) { try inventory.checkCancelled() } catch { cancellation = error }
+            do throws(HeadraceError) { try inventory.checkGoesOn() } catch { cancellation = error }
             return cancellation != nil
         }
         if let cancellation { throw cancellation }
@@ -182,11 +189,12 @@ private struct ShardListing {
     }
 }
 
-/// Keys for samples that have none: the file's name without the endings that say what it is, and a number. The
-/// number is padded to a fixed width, so that keys sort in the order of the file and stay the same when it grows.
+/// Keys for samples that have none: the file's name without the endings that say what it is, and a number.
+/// The number is padded to a fixed width, so that keys sort in the order of the file and stay the same when
+/// it grows.
 ///
-/// Only known endings go: in `train.tfrecord-00001-of-00002` the number stands behind a dot. A dot would end the
-/// key, so those that stay become '-'.
+/// Only known endings go: in `train.tfrecord-00001-of-00002` the number stands behind a dot. A dot would end
+/// the key, so those that stay become '-'.
 struct GeneratedKeys {
     private static let digits = 9
     private static let endings: Set<String> = [

@@ -82,7 +82,7 @@ struct SourceArray: Sendable {
             unsafe checksum?.update(head.bytes)
             head.removeAll()
             while try reader.read(into: head, room: Self.pieceBytes) > 0 {
-                try inventory.checkCancelled()
+                try inventory.checkGoesOn()
                 found += head.count
                 unsafe checksum?.update(head.bytes)
                 head.removeAll()
@@ -136,6 +136,15 @@ final class ArrayRows: SourceItems, @unchecked Sendable {
         super.init(array.bytes)
     }
 
+    /// Reading one row after the other is all that is quick.
+    var isInColumns: Bool { blocks != nil }
+
+    /// Writes all rows, one after the other, behind what is in `spool`, and reads them from there from now
+    /// on.
+    func spool(to spool: Spool, isCancelled: () -> Bool) throws(HeadraceError) {
+        try blocks?.spool(to: spool, isCancelled: isCancelled)
+    }
+
     override func start(of item: Int) -> Int { array.header.dataOffset + item * rowByteCount }
 
     override func read(
@@ -181,17 +190,18 @@ final class ArrayRows: SourceItems, @unchecked Sendable {
     }
 }
 
-/// Rows of an array whose first index varies fastest in the file: those of one row are as far apart as there are
-/// rows. A run of rows is gathered at once, from one short piece of the file for each element of a row.
+/// Rows of an array whose first index varies fastest in the file: those of one row are as far apart as there
+/// are rows. A run of rows is gathered at once, from one short piece of the file for each element of a row.
 // Sendable: `lock` guards the blocks.
 private final class FortranBlocks: @unchecked Sendable {
     private let array: SourceArray
     private let rowByteCount: Int
     private let rowsPerBlock: Int
     private let lock = Lock()
-    /// Blocks of rows in C order, the one used last at the end: workers at the border of two must not take turns in
-    /// replacing each other's.
+    /// Blocks of rows in C order, the one used last at the end: workers at the border of two must not take
+    /// turns in replacing each other's.
     private var blocks: [(number: Int, rows: OutputBuffer)] = []
+    private var spooled: (spool: Spool, start: Int)?
 
     private static let blockBytes = 32 << 20
     private static let keptBlocks = 2
@@ -205,6 +215,9 @@ private final class FortranBlocks: @unchecked Sendable {
     func read(
         _ row: Int, _ offset: Int, into room: UnsafeMutableRawBufferPointer
     ) throws(HeadraceError) {
+        if let (spool, start) = lock.withLock({ spooled }) {
+            return try unsafe spool.read(start + row * rowByteCount + offset, into: room)
+        }
         lock.lock()
         defer { lock.unlock() }
         let number = row / rowsPerBlock
@@ -219,6 +232,18 @@ private final class FortranBlocks: @unchecked Sendable {
         unsafe room.copyMemory(
             from: UnsafeRawBufferPointer(
                 rebasing: blocks[blocks.count - 1].rows.bytes[start..<start + room.count]))
+    }
+
+    /// Each part of the file is read once, however its rows are asked for afterwards.
+    func spool(to spool: Spool, isCancelled: () -> Bool) throws(HeadraceError) {
+        let start = spool.byteCount
+        let rows = OutputBuffer()
+        for number in 0..<(array.rowCount + rowsPerBlock - 1) / rowsPerBlock {
+            if isCancelled() { throw HeadraceError.packCancelled }
+            try gather(number, into: rows)
+            try unsafe spool.append(rows.bytes)
+        }
+        lock.withLock { spooled = (spool, start) }
     }
 
     private func gather(_ number: Int, into rows: OutputBuffer) throws(HeadraceError) {

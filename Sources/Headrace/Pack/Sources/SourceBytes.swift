@@ -4,9 +4,10 @@ internal import HeadraceFormats
 
 /// The uncompressed bytes of one source file, read by ranges a second time, when they are packed.
 ///
-/// A plain file has ranges. A compressed one is decompressed from front to back, which is enough because frames are
-/// rendered in order: what the current sample can still ask for is held, the rest let go. A range that lies behind
-/// is served too, by beginning again. Where the order is another one, ``spool(to:)`` gives a compressed file ranges.
+/// A plain file has ranges. A compressed one is decompressed from front to back, which is enough because
+/// frames are rendered in order: what the current sample can still ask for is held, the rest let go. A range
+/// that lies behind is served too, by beginning again. Where the order is another one, ``spool(to:)`` gives a
+/// compressed file ranges.
 // Sendable: `lock` guards all that changes.
 final class SourceBytes: @unchecked Sendable {
     let file: SourceFile
@@ -160,7 +161,8 @@ final class OpenedFiles: @unchecked Sendable {
     }
 }
 
-/// A nameless temporary file that takes the uncompressed bytes of compressed sources, so that they have ranges.
+/// A nameless temporary file that takes the uncompressed bytes of compressed sources, and the rows of arrays
+/// that lie in columns, so that they have ranges.
 // Sendable: appended to by one thread before anyone reads; reads are preads.
 final class Spool: @unchecked Sendable {
     private let descriptor: Int32
@@ -192,9 +194,9 @@ final class Spool: @unchecked Sendable {
             } else if count == 0 || errno != EINTR {
                 throw HeadraceError(
                     .io,
-                    "the temporary file for the uncompressed sources cannot be written after "
-                        + "\(ByteCount(byteCount)); sorting and shuffling compressed sources needs room for all "
-                        + "of their bytes: decompress them first, or free some space",
+                    "the temporary file for the sources cannot be written after \(ByteCount(byteCount)); sorting and "
+                        + "shuffling compressed sources and arrays in Fortran order needs room for all of their "
+                        + "bytes: decompress them first, save the arrays in C order, or free some space",
                     at: .init(shard: directory), cause: errorDescription(count == 0 ? EIO : errno))
             }
         }

@@ -7,7 +7,8 @@ struct SourceFile: Sendable {
     let path: String
     let byteCount: Int
     let modificationNanoseconds: Int
-    /// Another file put in its place within one tick of the file system's clock, often 4 ms, has the same time.
+    /// Another file put in its place within one tick of the file system's clock, often 4 ms, has the same
+    /// time.
     private let inode: UInt
 
     /// Looks at a regular file.
@@ -99,6 +100,13 @@ struct FileIdentity: Hashable {
         changeNanoseconds = status.st_ctim.tv_nsec
     }
 
+    /// When anything about the file changed last, in nanoseconds since 1970; unlike the time of modification,
+    /// nobody can set it.
+    var changeTime: Int {
+        let (time, overflow) = changeSeconds.multipliedReportingOverflow(by: 1_000_000_000)
+        return overflow ? .max : time &+ changeNanoseconds
+    }
+
     /// Changes whenever another file takes its place, or anything about the file changes.
     /// Devices are left out: their numbers are given anew when a file system is mounted.
     var version: String { "\(number)-\(changeSeconds).\(changeNanoseconds)" }
@@ -113,8 +121,8 @@ struct FileIdentity: Hashable {
 
 /// The part of a file that one stream is made of, and what must stand around it to make it one.
 ///
-/// A deflated member of a zip archive between a gzip header and its trailer is a gzip stream, whose decompressor
-/// verifies size and CRC-32.
+/// A deflated member of a zip archive between a gzip header and its trailer is a gzip stream, whose
+/// decompressor verifies size and CRC-32.
 struct SourcePart: Sendable {
     var head: [UInt8] = []
     var range: Range<Int>

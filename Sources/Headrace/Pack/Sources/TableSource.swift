@@ -1,11 +1,12 @@
 public import HeadraceCore
 internal import HeadraceFormats
 
-/// Tables with a header row (CSV as RFC 4180 has it, TSV), plain or compressed: each row is a sample, each column a
-/// field of text.
+/// Tables with a header row (CSV as RFC 4180 has it, TSV), plain or compressed: each row is a sample, each
+/// column a field of text.
 ///
-/// Values are packed as they are, numbers too, without the quotes around them and with doubled quotes made one. A
-/// row with more or fewer values than the header is an error with its line. Column names are turned to lower case.
+/// Values are packed as they are, numbers too, without the quotes around them and with doubled quotes made
+/// one. A row with more or fewer values than the header is an error with its line. Column names are turned to
+/// lower case. Rows end in a line feed, a carriage return or both; blank lines are passed over and counted.
 public struct TableSource: PackSource {
     /// What separates values.
     public enum Delimiter: String, Sendable, CaseIterable {
@@ -21,8 +22,8 @@ public struct TableSource: PackSource {
     public let paths: [String]
     /// What separates their values.
     public let delimiter: Delimiter
-    /// Name of the column that is the sample's key, which then is no field. Nil: keys are the file's name and a
-    /// number.
+    /// Name of the column that is the sample's key, which then is no field. Nil: keys are the file's name and
+    /// a number.
     public let keyField: String?
 
     /// The rows of these files.
@@ -39,18 +40,21 @@ public struct TableSource: PackSource {
             let codec = try file.codec()
             let bytes = inventory.bytes(of: file, codec: codec)
             let values = (plain: SourceItems(bytes), quoted: DoubledQuoteItems(bytes))
-            var rows = TableRows(try LineReader(file, codec: codec), delimiter: delimiter)
-            guard try rows.next(skipsMark: true) else {
+            var rows = TableRows(
+                try LineReader(file, codec: codec, endsAtReturns: true), delimiter: delimiter)
+            guard try Self.findHeader(&rows, &inventory) else {
                 throw HeadraceError(
-                    .badValue, "the file is empty: there is no header row", at: .init(shard: path))
+                    .badValue, "the file is empty or all blank lines: there is no header row",
+                    at: .init(shard: path))
             }
             let header = try Header(rows, keyField: keyField, &inventory)
             let keys = GeneratedKeys(path)
             var ordinal = 0
             while try Self.next(&rows, &ordinal, &inventory) {
-                if ordinal & 0xFFF == 0 { try inventory.checkCancelled() }
-                if rows.isBlank, header.names.count > 1 {
-                    inventory.ignore(.blankLine, path: "\(path):\(rows.lines.current.number)")
+                let line = rows.lines.current.number
+                if line & 0xFFF == 0 { try inventory.checkGoesOn() }
+                if rows.isBlank {
+                    inventory.ignore(.blankLine, path: "\(path):\(line)")
                     continue
                 }
                 do throws(HeadraceError) {
@@ -64,6 +68,19 @@ public struct TableSource: PackSource {
                 ordinal += 1
             }
         }
+    }
+
+    /// Goes on to the first row that is not blank; false where there is none.
+    private static func findHeader(
+        _ rows: inout TableRows, _ inventory: inout PackInventory
+    ) throws(HeadraceError) -> Bool {
+        while try rows.next(skipsMark: rows.lines.current.number == 0) {
+            let line = rows.lines.current.number
+            if line & 0xFFF == 0 { try inventory.checkGoesOn() }
+            guard rows.isBlank else { return true }
+            inventory.ignore(.blankLine, path: "\(rows.lines.path):\(line)")
+        }
+        return false
     }
 
     /// Goes on to the next row that can be told from the others; those before it are left out.
@@ -91,6 +108,9 @@ public struct TableSource: PackSource {
         /// The column that is the key.
         var key: Int?
 
+        /// Told where a name is none of them.
+        private static let shownNames = 10
+
         init(_ rows: TableRows, keyField: String?, _ inventory: inout PackInventory) throws(HeadraceError) {
             try rows.lines.checkText()
             for value in rows.values {
@@ -110,7 +130,11 @@ public struct TableSource: PackSource {
                 names.append(field)
             }
             guard keyField == nil || key != nil else {
-                throw rows.lines.error(.missingField, "there is no column '\(keyField ?? "")' to be the key")
+                let shown = names.prefix(Self.shownNames).joined(separator: ", ")
+                throw rows.lines.error(
+                    .missingField,
+                    "there is no column '\(keyField ?? "")' to be the key; the columns are, in lower case, \(shown)"
+                        + (names.count > Self.shownNames ? ", ..." : ""))
             }
         }
 
@@ -169,15 +193,14 @@ struct TableRows {
     /// Set where ``next(skipsMark:)`` has thrown and may be called again.
     private(set) var damage: Damage?
     private(set) var values: [Value] = []
+    /// Nothing on the line at all; a pair of quotes is something.
+    private(set) var isBlank = false
     private let delimiter: TableSource.Delimiter
 
     init(_ lines: LineReader, delimiter: TableSource.Delimiter) {
         self.lines = lines
         self.delimiter = delimiter
     }
-
-    /// Nothing on the line at all.
-    var isBlank: Bool { values == [Value(range: 0..<0)] }
 
     /// The text of a value of this row.
     func text(_ value: Value) -> String {
@@ -195,6 +218,7 @@ struct TableRows {
         values.removeAll(keepingCapacity: true)
         var position = 0
         if skipsMark, unsafe lines.wholeBytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
+        isBlank = unsafe lines.bytes.count == position
         while true {
             let isQuoted = unsafe position < lines.bytes.count && lines.bytes[position] == Self.quote
             let value = isQuoted ? try quoted(position + 1) : try unquoted(position)
@@ -259,8 +283,8 @@ struct TableRows {
     }
 }
 
-/// Quoted values of a table that have quotes in them, which are written twice: the item's number is the offset of
-/// the value's first byte.
+/// Quoted values of a table that have quotes in them, which are written twice: the item's number is the
+/// offset of the value's first byte.
 // Sendable: as its superclass; it owns nothing more.
 final class DoubledQuoteItems: SourceItems, @unchecked Sendable {
     private static let pieceBytes = 4096
@@ -275,7 +299,8 @@ final class DoubledQuoteItems: SourceItems, @unchecked Sendable {
         let buffer = OutputBuffer(capacity: Self.pieceBytes)
         while done < destination.count {
             buffer.removeAll()
-            // What is still to come has at least as many bytes in the file, so this reads no further than it may.
+            // What is still to come has at least as many bytes in the file, so this reads no further than it
+            // may.
             let room = min(Self.pieceBytes, offset - skipped + destination.count - done)
             try unsafe buffer.appendInPlace(room: room) {
                 (room: UnsafeMutableRawBufferPointer) throws(HeadraceError) -> Int in

@@ -5,8 +5,8 @@ internal import HeadraceFormats
 public enum TextSplit: Sendable, Hashable {
     /// Each line is a sample, without its end.
     case line
-    /// Pieces of at most so many bytes that end with a line, or at least with a character. One after the other they
-    /// are the file.
+    /// Pieces of at most so many bytes that end with a line, or at least with a character. One after the
+    /// other they are the file.
     case chunk(byteCount: Int)
 
     /// Chunks that make sense.
@@ -15,7 +15,8 @@ public enum TextSplit: Sendable, Hashable {
 
 /// Text files, plain or compressed: each line or piece is a sample with the field `txt`.
 ///
-/// Sample 17 of `corpus.txt.gz` has the key `corpus-000000017`. What is no UTF-8 is an error with line and offset.
+/// Sample 17 of `corpus.txt.gz` has the key `corpus-000000017`. What is no UTF-8 is an error with line and
+/// offset.
 public struct TextSource: PackSource {
     /// The files, in order.
     public let paths: [String]
@@ -53,7 +54,7 @@ public struct TextSource: PackSource {
         let keys = GeneratedKeys(lines.path)
         while try lines.next() {
             let line = lines.current
-            if line.number & 0xFFF == 0 { try inventory.checkCancelled() }
+            if line.number & 0xFFF == 0 { try inventory.checkGoesOn() }
             do throws(HeadraceError) {
                 try lines.checkText()
             } catch {
@@ -80,7 +81,7 @@ public struct TextSource: PackSource {
         var line = 1
         var number = 0
         while true {
-            try inventory.checkCancelled()
+            try inventory.checkGoesOn()
             // One byte more, to see whether a character goes on behind the cut.
             while buffer.count <= byteCount {
                 guard try reader.read(into: buffer, room: byteCount + 1 - buffer.count) > 0 else { break }
