@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measures Headrace beside its ceilings and its peers, in turn, and prints every figure as a share of its ceiling.
 
-    make bench                                      all of it
-    python3 Benchmarks/run.py --workloads tar       one workload
-    python3 Benchmarks/run.py --list
+    make bench                                           all of it
+    python3 Benchmarks/run.py --workloads tar,direct     some of it
+    python3 Benchmarks/run.py --list                     what there is
 
 The share of a ceiling is the median of the rounds' ratios, each round measuring all contenders one after the other;
 `CPU` is the same ratio of CPU seconds, which a machine that has other work to do disturbs less.
@@ -25,7 +25,8 @@ from workloads import HERE, ROOT
 
 def build():
     subprocess.run(["make", "-s", "-C", HERE / "Ceilings"], check=True)
-    subprocess.run(["swift", "build", "-c", "release", "--package-path", HERE, "--product", "headrace-bench"], check=True)
+    for product in ("headrace-bench", "headrace"):
+        subprocess.run(["swift", "build", "-c", "release", "--package-path", HERE, "--product", product], check=True)
 
 
 def say(text):
@@ -42,95 +43,110 @@ def run(contender):
     return json.loads(done.stdout.splitlines()[-1]), None
 
 
-def check_samples(workload, contender, result):
-    """All read the same: a contender that delivers another number of samples is no contender."""
-    if workload.samples and result["samples"] % workload.samples:
-        sys.exit(f"{contender.name} delivered {result['samples']} samples of {workload.samples} an epoch")
+def check(workload, contender, result):
+    """All read the same: who delivers another number of samples than there are is no contender."""
+    expected = contender.samples or workload.samples
+    if expected and result["samples"] and result["samples"] % expected:
+        sys.exit(f"{contender.name} delivered {result['samples']} samples, where an epoch has {expected}")
 
 
-def measure(workload, files, rounds):
-    """Results by contender; the first, unmeasured round fills the page cache and finds out who is absent."""
+def measure(name, workload, rounds):
+    """Results by contender; a first, unmeasured round fills the page cache and finds out who is absent."""
     results, absent = {}, {}
-    for contender in workload.contenders:
-        result, problem = run(contender)
-        if problem and contender.kind != "peer":
-            sys.exit(f"{contender.name}: {problem}")
-        if problem:
-            absent[contender.name] = problem
-        else:
-            check_samples(workload, contender, result)
-            results[contender.name] = []
-    epoch_bytes = sum(os.path.getsize(file) for file in files)
-    for number in range(rounds):
+    for number in range(rounds + 1):
         for contender in workload.contenders:
-            if contender.name in results:
-                say(f"{workload.name}: round {number + 1} of {rounds}, {contender.name}")
-                result, problem = run(contender)
-                if problem:
-                    sys.exit(f"{contender.name}: {problem}")
-                results[contender.name].append(figures(workload, result, epoch_bytes))
+            if contender.name in absent:
+                continue
+            say(f"{name}: round {number} of {rounds}, {contender.name}")
+            result, problem = run(contender)
+            if problem and (number or contender.kind != "peer"):
+                sys.exit(f"{contender.name}: {problem}")
+            if problem:
+                absent[contender.name] = problem
+                continue
+            check(workload, contender, result)
+            if number:
+                results.setdefault(contender.name, []).append(figures(workload, result))
     say("")
     return results, absent
 
 
-def figures(workload, result, epoch_bytes):
-    """Rates and costs of one run. Bytes are those of the shards for all, so that no way of counting payloads matters."""
-    size = result["samples"] / workload.samples * epoch_bytes if workload.samples else result["bytes"]
-    return {
-        **result,
-        "samples_per_s": result["samples"] / result["wall_s"],
-        "gb_per_s": size / result["wall_s"] / 1e9,
-        "cpu_s_per_gb": result["cpu_s"] / size * 1e9,
-    }
+def figures(workload, result):
+    """Rates and costs of one run. Bytes are those of the shards for all, however each counts its payloads."""
+    by_samples = workload.samples and result["samples"]
+    size = result["samples"] / workload.samples * workload.size if by_samples else result["bytes"]
+    more = {"samples_per_s": result["samples"] / result["wall_s"], "gb_per_s": size / result["wall_s"] / 1e9}
+    more["cpu_s_per_gb"] = result["cpu_s"] / size * 1e9
+    if peaks := result.get("rss_mb_by_epoch"):
+        more["over_budget_mb"] = result["peak_rss_mb"] - result["budget_mb"]
+        more["growth_mb"] = peaks[-1] - peaks[0]
+    return {**result, **more}
 
 
 def median(rounds, key):
     return statistics.median(one[key] for one in rounds)
 
 
-def ratio(ours, theirs, key):
-    """How many times theirs ours is, by the median of the rounds."""
-    return statistics.median(one[key] / other[key] for one, other in zip(ours, theirs))
+def ratio(these, those, key):
+    """How many times those these are: the median of the rounds, since neighbours in time had the same machine."""
+    return statistics.median(one[key] / other[key] for one, other in zip(these, those))
 
 
-def summarise(workload, results, absent):
-    first = {kind: [c.name for c in workload.contenders if c.kind == kind and c.name in results] for kind in ("ours", "ceiling", "peer")}
-    reference = results[first["ceiling"][0]]
-    rows = []
-    for contender in workload.contenders:
-        if contender.name not in results:
-            continue
-        rounds = results[contender.name]
-        row = {key: median(rounds, key) for key in ("samples_per_s", "gb_per_s", "cpu_s_per_gb", "peak_rss_mb")}
-        share, cpu = ratio(rounds, reference, "gb_per_s"), ratio(reference, rounds, "cpu_s_per_gb")
-        rows.append({"name": contender.name, "kind": contender.kind, **row, "share": share, "cpu_share": cpu})
-    ours = results[first["ours"][0]]
-    goals = []
-    for figure, least, among in workload.goals:
-        if figure == "peer":
-            rivals = [name for name in first["peer"] if not among or name in among.split(",")]
-            value = min((ratio(ours, results[name], "samples_per_s") for name in rivals), default=None)
-        else:
-            value = next(row for row in rows if row["kind"] == "ours")[figure]
-        goals.append({"figure": figure, "among": among, "goal": least, "value": value})
-    return {"workload": workload.name, "title": workload.title, "rows": rows, "goals": goals, "absent": absent, "rounds": results}
+def row(contender, rounds, reference):
+    """A contender's medians and, where there is a ceiling, its shares of it."""
+    found = {key: median(rounds, key) for key in rounds[0] if isinstance(rounds[0][key], (int, float))}
+    if reference:
+        found["share"] = ratio(rounds, reference, "gb_per_s")
+        found["cpu_share"] = ratio(reference, rounds, "cpu_s_per_gb")
+        if "output_bytes" in found:
+            found["output_share"] = ratio(rounds, reference, "output_bytes")
+    return {"name": contender.name, "kind": contender.kind, **found}
+
+
+def judge(goal, ours, results):
+    """What a goal's figure came to, and whether that will do; None where it could not be measured."""
+    if goal.figure == "peer":
+        rivals = [results[name] for name in goal.among.split() if name in results]
+        value = min((ratio(results[ours["name"]], rival, "samples_per_s") for rival in rivals), default=None)
+    else:
+        value = ours.get(goal.figure)
+    met = None if value is None else value <= goal.value if goal.at_most else value >= goal.value
+    return {"figure": goal.figure, "among": goal.among, "goal": goal.value, "at_most": goal.at_most, "value": value, "met": met}
+
+
+def summarise(name, workload, results, absent):
+    there = [contender for contender in workload.contenders if contender.name in results]
+    reference = next((results[contender.name] for contender in there if contender.kind == "ceiling"), None)
+    rows = [row(contender, results[contender.name], reference) for contender in there]
+    ours = next(row for row in rows if row["kind"] == "ours")
+    goals = [judge(goal, ours, results) for goal in workload.goals]
+    return {"workload": name, "title": workload.title, "rows": rows, "goals": goals, "absent": absent, "rounds": results}
+
+
+COLUMNS = {
+    "samples/s": ("samples_per_s", 13, ",.0f"),
+    "GB/s": ("gb_per_s", 8, ".2f"),
+    "CPU s/GB": ("cpu_s_per_gb", 10, ".3f"),
+    "peak MB": ("peak_rss_mb", 9, ",.0f"),
+    "share": ("share", 8, ".2f"),
+    "CPU": ("cpu_share", 7, ".2f"),
+}
 
 
 def show(summary):
     print(f"\n{summary['title']}")
-    print(f"  {'':34}{'samples/s':>12}{'GB/s':>8}{'CPU s/GB':>10}{'peak MB':>9}{'share':>8}{'CPU':>7}")
+    print(" " * 40 + "".join(f"{title:>{width}}" for title, (_, width, _) in COLUMNS.items()))
     for row in summary["rows"]:
-        print(
-            f"  {row['name']:34}{row['samples_per_s']:12,.0f}{row['gb_per_s']:8.2f}{row['cpu_s_per_gb']:10.3f}"
-            f"{row['peak_rss_mb']:9.0f}{row['share']:8.2f}{row['cpu_share']:7.2f}"
-        )
+        cells = [f"{row[key]:>{width}{form}}" if row.get(key) else f"{'-':>{width}}" for key, width, form in COLUMNS.values()]
+        print(f"  {row['name']:38}" + "".join(cells))
     for name, reason in summary["absent"].items():
-        print(f"  {name:34}absent: {reason}")
+        print(f"  {name:38}absent: {reason}")
     for goal in summary["goals"]:
-        value = goal["value"]
-        met = "-" if value is None else "met" if value >= goal["goal"] else "MISSED"
-        text = "not measured" if value is None else f"{value:.2f}"
-        print(f"  goal: {goal['figure']} {goal['among']} at least {goal['goal']}: {text} ({met})")
+        value = "not measured" if goal["value"] is None else f"{goal['value']:,.4g}"
+        bound = "at most" if goal["at_most"] else "at least"
+        among = f" of {goal['among'].replace(' ', ', ')}" if goal["among"] else ""
+        verdict = {None: "", True: ": met", False: ": MISSED"}[goal["met"]]
+        print(f"  goal: {goal['figure']}{among} {bound} {goal['goal']:,.4g}; {value}{verdict}")
 
 
 def machine():
@@ -151,12 +167,11 @@ def main():
     build()
     report = {"machine": machine(), "workloads": []}
     print("{cores} cores of {cpu}, Linux {kernel}, load {load:.1f} at the start".format(**report["machine"]))
+    sets = data.Data(options.data)
     for name in options.workloads.split(","):
-        data_set, describe = workloads.ALL[name]
-        files = data.files(options.data, data_set)
-        workload = describe(files)
-        results, absent = measure(workload, files, options.rounds)
-        report["workloads"].append(summarise(workload, results, absent))
+        workload = workloads.ALL[name](sets)
+        results, absent = measure(name, workload, options.rounds)
+        report["workloads"].append(summarise(name, workload, results, absent))
         show(report["workloads"][-1])
         options.json.write_text(json.dumps(report, indent=1))
     print(f"\nwritten to {options.json}")

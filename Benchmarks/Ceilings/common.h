@@ -21,17 +21,19 @@
 struct worker {
     const char *file;
     int fd;
-    size_t size, room;
+    size_t size;
     uint8_t *buffer;
-    uint64_t samples, bytes, touched;
+    uint64_t samples, bytes;
+    volatile uint64_t touched;
 };
 
 static struct {
     size_t chunk;
     int threads, epochs, files;
+    bool examples;
     char **names;
     atomic_int next;
-} options = {1 << 20, 2, 1, 0, NULL, 0};
+} options = {1 << 20, 2, 1, 0, false, NULL, 0};
 
 static void shard(struct worker *worker);
 
@@ -96,13 +98,14 @@ static size_t number(const char *text) {
     return (size_t)value;
 }
 
-// PROGRAM [--threads N] [--epochs N] [--chunk BYTES] FILE...
+// PROGRAM [--threads N] [--epochs N] [--examples 1] [--chunk BYTES] FILE...
 static void parse(int count, char **arguments) {
     int at = 1;
     for (; at + 1 < count && arguments[at][0] == '-'; at += 2) {
         size_t value = number(arguments[at + 1]);
         if (!strcmp(arguments[at], "--threads") && value <= 64) options.threads = (int)value;
         else if (!strcmp(arguments[at], "--epochs")) options.epochs = (int)value;
+        else if (!strcmp(arguments[at], "--examples")) options.examples = value == 1;
         else if (!strcmp(arguments[at], "--chunk") && value % 4096 == 0) options.chunk = value;
         else FAIL("%s %s is no option", arguments[at], arguments[at + 1]);
     }
@@ -111,16 +114,15 @@ static void parse(int count, char **arguments) {
     if (options.files < 1) FAIL("name the files to read");
 }
 
-// Runs `shard` over all files with all threads.
-static int measure(const char *name, size_t chunk, int count, char **arguments) {
+// Runs `shard` over all files with all threads, each with a buffer of a chunk and `extra` bytes.
+static int measure(const char *name, size_t chunk, size_t extra, int count, char **arguments) {
     options.chunk = chunk;
     parse(count, arguments);
     struct worker workers[64] = {0}, total = {0};
     pthread_t threads[64];
     double began = now();
     for (int i = 0; i < options.threads; i++) {
-        workers[i].room = options.chunk;
-        workers[i].buffer = kept(options.chunk);
+        workers[i].buffer = kept(options.chunk + extra);
         if (pthread_create(&threads[i], NULL, work, &workers[i])) FAIL("no thread to be had");
     }
     for (int i = 0; i < options.threads; i++) {

@@ -1,6 +1,7 @@
 // Makes the data sets of the benchmarks, the same bytes every time.
 //
-//   generate tar|tfrecord PREFIX SHARDS SAMPLES MIN MAX      samples of MIN...MAX random bytes and a class
+//   generate tar|tfrecord PREFIX SHARDS SAMPLES MIN MAX      MIN...MAX random bytes a sample, and a
+//                                                            class (in tar only from 1000 bytes on)
 //   generate tokens-tar PREFIX SHARDS SAMPLES BYTES          16-bit tokens whose frequencies follow Zipf's law
 //   generate tokens-files FOLDER 1 SAMPLES BYTES             the same as files
 #include "common.h"

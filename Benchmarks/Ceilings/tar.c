@@ -12,4 +12,4 @@ static void shard(struct worker *worker) {
     end_tar(&walk, worker);
 }
 
-int main(int count, char **arguments) { return measure("ceiling-tar", 1 << 20, count, arguments); }
+int main(int count, char **arguments) { return measure("ceiling-tar", 1 << 20, 0, count, arguments); }

@@ -15,15 +15,19 @@ def cpu_seconds():
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def main(name, read):
+def main(name, read, prepare=None):
     parser = argparse.ArgumentParser(description=name)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--raw", action="store_true", help="do not parse tf.Examples")
+    parser.add_argument("--endings", default="jpg,cls", help="members of a sample, for readers that ask")
     parser.add_argument("files", nargs="+")
     options = parser.parse_args()
     samples = size = 0
     keywords = {key: getattr(options, key) for key in read.__code__.co_varnames[1 : read.__code__.co_argcount]}
+    if prepare:
+        prepare(options.files)
     cpu, began = cpu_seconds(), time.monotonic()
     for _ in range(options.epochs):
         for count, byte_count in read(options.files, **keywords):

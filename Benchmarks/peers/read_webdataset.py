@@ -4,8 +4,12 @@ import common
 import webdataset
 
 
+COMMANDS = {"zst": "pipe:zstd -dcq ", "lz4": "pipe:lz4 -dcq "}
+
+
 def samples(files):
-    for sample in webdataset.WebDataset(files, shardshuffle=False, empty_check=False):
+    places = [COMMANDS.get(file.rpartition(".")[2], "") + file for file in files]
+    for sample in webdataset.WebDataset(places, shardshuffle=False, empty_check=False):
         yield 1, sum(len(value) for value in sample.values() if isinstance(value, bytes))
 
 

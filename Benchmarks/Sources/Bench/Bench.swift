@@ -7,7 +7,7 @@ import Glibc
     static let configuration = CommandConfiguration(
         commandName: "headrace-bench",
         abstract: "Measures the loader, or one of its rooms alone, and prints one JSON object.",
-        subcommands: [Read.self])
+        subcommands: [Read.self, Room.self])
 }
 
 /// What every program here prints, ours, the ceilings and the peers alike.
@@ -50,7 +50,9 @@ struct Stopwatch {
 
     private static func cpuSeconds() -> Double {
         let usage = usage()
-        return [usage.ru_utime, usage.ru_stime].reduce(0) { $0 + Double($1.tv_sec) + Double($1.tv_usec) / 1e6 }
+        return [usage.ru_utime, usage.ru_stime].reduce(0) {
+            $0 + Double($1.tv_sec) + Double($1.tv_usec) / 1e6
+        }
     }
 
     /// The most memory that was resident at once, in units of 2^20 bytes.

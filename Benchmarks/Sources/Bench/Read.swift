@@ -24,7 +24,9 @@ struct Read: ParsableCommand {
         if examples { dataset = dataset.parsingExamples() }
         if let shuffle { dataset = dataset.shuffled(seed: 1, buffer: shuffle) }
         if let memory { dataset = dataset.memory(try ByteCount(parsing: memory)) }
-        guard let engine = EngineRequest(rawValue: engine) else { throw ValidationError("--engine \(engine)") }
+        guard let engine = EngineRequest(rawValue: engine) else {
+            throw ValidationError("--engine \(engine)")
+        }
         for text in field {
             let requests = try FieldRequest.requests(text)
             dataset = dataset.with { $0.fields += requests }
