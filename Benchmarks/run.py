@@ -26,7 +26,8 @@ from workloads import HERE, ROOT
 def build():
     subprocess.run(["make", "-s", "-C", HERE / "Ceilings"], check=True)
     for product in ("headrace-bench", "headrace"):
-        subprocess.run(["swift", "build", "-c", "release", "--package-path", HERE, "--product", product], check=True)
+        words = ["swift", "build", "--quiet", "-c", "release", "--package-path", HERE, "--product", product]
+        subprocess.run(words, check=True)
 
 
 def say(text):
@@ -37,7 +38,10 @@ def say(text):
 
 def run(contender):
     """One run: what its JSON line says, or why there is none."""
-    done = subprocess.run([str(word) for word in contender.command], capture_output=True, text=True)
+    try:
+        done = subprocess.run([str(word) for word in contender.command], capture_output=True, text=True)
+    except OSError as problem:
+        return None, str(problem)
     if done.returncode != 0:
         return None, (done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-1]
     return json.loads(done.stdout.splitlines()[-1]), None
@@ -79,7 +83,8 @@ def figures(workload, result):
     more["cpu_s_per_gb"] = result["cpu_s"] / size * 1e9
     if peaks := result.get("rss_mb_by_epoch"):
         more["over_budget_mb"] = result["peak_rss_mb"] - result["budget_mb"]
-        more["growth_mb"] = peaks[-1] - peaks[0]
+        # A peak creeps up as chance has it; what leaks goes on growing in the second half as well.
+        more["growth_mb"] = peaks[-1] - peaks[len(peaks) // 2]
     return {**result, **more}
 
 
@@ -103,6 +108,16 @@ def row(contender, rounds, reference):
     return {"name": contender.name, "kind": contender.kind, **found}
 
 
+def scaling(there, results):
+    """By kind, how many times one thread's rate two threads reach."""
+    pairs = {}
+    for kind in ("ours", "ceiling"):
+        names = [contender.name for contender in there if contender.kind == kind]
+        if len(names) == 2 and "1 " in names[1]:
+            pairs[kind] = ratio(results[names[0]], results[names[1]], "gb_per_s")
+    return pairs
+
+
 def judge(goal, ours, results):
     """What a goal's figure came to, and whether that will do; None where it could not be measured."""
     if goal.figure == "peer":
@@ -111,7 +126,8 @@ def judge(goal, ours, results):
     else:
         value = ours.get(goal.figure)
     met = None if value is None else value <= goal.value if goal.at_most else value >= goal.value
-    return {"figure": goal.figure, "among": goal.among, "goal": goal.value, "at_most": goal.at_most, "value": value, "met": met}
+    said = {"figure": goal.figure, "among": goal.among, "goal": goal.value, "at_most": goal.at_most}
+    return {**said, "value": value, "met": met}
 
 
 def summarise(name, workload, results, absent):
@@ -120,7 +136,8 @@ def summarise(name, workload, results, absent):
     rows = [row(contender, results[contender.name], reference) for contender in there]
     ours = next(row for row in rows if row["kind"] == "ours")
     goals = [judge(goal, ours, results) for goal in workload.goals]
-    return {"workload": name, "title": workload.title, "rows": rows, "goals": goals, "absent": absent, "rounds": results}
+    summary = {"workload": name, "title": workload.title, "rows": rows, "goals": goals, "absent": absent}
+    return {**summary, "scaling": scaling(there, results), "rounds": results}
 
 
 COLUMNS = {
@@ -137,10 +154,13 @@ def show(summary):
     print(f"\n{summary['title']}")
     print(" " * 40 + "".join(f"{title:>{width}}" for title, (_, width, _) in COLUMNS.items()))
     for row in summary["rows"]:
-        cells = [f"{row[key]:>{width}{form}}" if row.get(key) else f"{'-':>{width}}" for key, width, form in COLUMNS.values()]
+        columns = COLUMNS.values()
+        cells = (f"{row[key]:>{width}{form}}" if row.get(key) else f"{'-':>{width}}" for key, width, form in columns)
         print(f"  {row['name']:38}" + "".join(cells))
     for name, reason in summary["absent"].items():
         print(f"  {name:38}absent: {reason}")
+    for kind, times in summary["scaling"].items():
+        print(f"  {kind}: 2 threads are {times:.2f} times as fast as 1")
     for goal in summary["goals"]:
         value = "not measured" if goal["value"] is None else f"{goal['value']:,.4g}"
         bound = "at most" if goal["at_most"] else "at least"
@@ -164,11 +184,15 @@ def main():
     options = parser.parse_args()
     if options.list:
         return print("\n".join(workloads.ALL))
+    names = options.workloads.split(",")
+    if unknown := set(names) - set(workloads.ALL):
+        sys.exit(f"no such workload: {', '.join(unknown)}; there are {', '.join(workloads.ALL)}")
     build()
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": machine(), "workloads": []}
     print("{cores} cores of {cpu}, Linux {kernel}, load {load:.1f} at the start".format(**report["machine"]))
     sets = data.Data(options.data)
-    for name in options.workloads.split(","):
+    for name in names:
         workload = workloads.ALL[name](sets)
         results, absent = measure(name, workload, options.rounds)
         report["workloads"].append(summarise(name, workload, results, absent))
@@ -178,4 +202,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, subprocess.CalledProcessError) as problem:
+        sys.exit(str(problem))

@@ -12,7 +12,8 @@ import time
 
 name, size, command = sys.argv[1:4]
 began = time.monotonic()
-done = subprocess.run(["bash", "-c", "set -euo pipefail; " + command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+words = ["bash", "-c", "set -euo pipefail; " + command]
+done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 wall = time.monotonic() - began
 if done.returncode != 0:
     sys.exit(done.stderr or f"{name} ended with {done.returncode}")

@@ -198,16 +198,15 @@ def pack(data):
     )
 
 
-def memory(data):
-    files = data("jpeg-tar")
-    options = ["--epochs", "10", "--memory", "512MiB", "--shuffle", "1024"]
-    return Workload(
-        "memory: ten shuffled epochs within 512 MiB",
-        10_000,
-        size_of(files),
-        [ours(files, *options)],
-        [Goal("over_budget_mb", 64, at_most=True), Goal("growth_mb", 2, at_most=True)],
-    )
+def memory(name, samples, *options):
+    def describe(data):
+        budget = ["--epochs", "10", "--memory", "512MiB", "--shuffle", "1024"]
+        goals = [Goal("over_budget_mb", 64, at_most=True), Goal("growth_mb", 8, at_most=True)]
+        title = f"memory: {name}, ten shuffled epochs within 512 MiB"
+        files = data(name)
+        return Workload(title, samples, size_of(files), [ours(files, *budget, *options)], goals)
+
+    return describe
 
 
 def rooms(data):
@@ -241,6 +240,8 @@ ALL = {
     "lz4-packed": lz4_packed,
     "direct": direct,
     "pack": pack,
-    "memory": memory,
+    "memory-tar": memory("jpeg-tar", 10_000),
+    "memory-tfrecord": memory("jpeg-tfrecord", 10_000, "--examples"),
+    "memory-zst": memory("tokens-zst-seekable", 64_000),
     "rooms": rooms,
 }

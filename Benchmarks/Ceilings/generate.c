@@ -98,46 +98,64 @@ static void fill(uint8_t *bytes, size_t size, bool tokens) {
     }
 }
 
+static struct {
+    const char *prefix;
+    size_t shards, samples, least, most;
+    bool tokens, records, files;
+} plan;
+
+static FILE *create(const char *path) {
+    FILE *file = fopen(path, "wb");
+    if (!file) FAIL("%s: %s", path, strerror(errno));
+    return file;
+}
+
+static void put_sample(FILE *file, size_t shard, size_t index, const uint8_t *bytes, size_t size) {
+    char name[64], path[4096];
+    snprintf(name, sizeof name, "%03zu%07zu.%s", shard, index, plan.tokens ? "npy" : "jpg");
+    if (plan.records) return put_record(file, bytes, size);
+    if (!plan.files) {
+        put_member(file, name, bytes, size);
+        if (plan.tokens || plan.least < 1000) return;
+        snprintf(name, sizeof name, "%03zu%07zu.cls", shard, index);
+        return put_member(file, name, (const uint8_t *)"7", 1);
+    }
+    snprintf(path, sizeof path, "%s/%s", plan.prefix, name);
+    file = create(path);
+    put(file, bytes, size);
+    if (fclose(file)) FAIL("%s: %s", path, strerror(errno));
+}
+
+static void make_shard(size_t shard, const uint8_t *noise, size_t noise_size) {
+    static uint8_t tokens[(1 << 20) + 8], end[1024];
+    char path[4096];
+    snprintf(path, sizeof path, "%s-%03zu.%s", plan.prefix, shard, plan.records ? "tfrecord" : "tar");
+    FILE *file = plan.files ? NULL : create(path);
+    state = 1000 + shard;
+    for (size_t index = 0; index < plan.samples; index++) {
+        size_t size = plan.least + random64() % (plan.most - plan.least + 1);
+        if (plan.tokens) fill(tokens, size, true);
+        put_sample(file, shard, index, plan.tokens ? tokens : noise + random64() % (noise_size - size), size);
+    }
+    if (!file) return;
+    if (!plan.records) put(file, end, sizeof end);
+    if (fclose(file)) FAIL("%s: %s", path, strerror(errno));
+}
+
 int main(int count, char **arguments) {
     if (count < 6) FAIL("generate KIND PREFIX SHARDS SAMPLES BYTES [MOST]");
-    const char *kind = arguments[1], *prefix = arguments[2];
-    size_t shards = number(arguments[3]), samples = number(arguments[4]), least = number(arguments[5]);
-    size_t most = count > 6 ? number(arguments[6]) : least;
-    bool tokens = !strncmp(kind, "tokens", 6), records = !strcmp(kind, "tfrecord"), files = !strcmp(kind, "tokens-files");
-    if (least > most || most > 1 << 20) FAIL("a payload has 1 to 1048576 bytes");
-    static uint8_t payload[(1 << 20) + 8], noise[(8 << 20)];
+    const char *kind = arguments[1];
+    plan.tokens = !strncmp(kind, "tokens", 6);
+    plan.records = !strcmp(kind, "tfrecord");
+    plan.files = !strcmp(kind, "tokens-files");
+    if (!plan.tokens && !plan.records && strcmp(kind, "tar")) FAIL("%s is no kind of data", kind);
+    plan.prefix = arguments[2];
+    plan.shards = number(arguments[3]), plan.samples = number(arguments[4]), plan.least = number(arguments[5]);
+    plan.most = count > 6 ? number(arguments[6]) : plan.least;
+    if (plan.least > plan.most || plan.most > 1 << 20) FAIL("a payload has 1 to 1048576 bytes");
+    static uint8_t noise[8 << 20];
     state = 42;
     fill(noise, sizeof noise, false);
-    for (size_t number = 0; number < shards; number++) {
-        char path[4096], name[64];
-        FILE *file = NULL;
-        snprintf(path, sizeof path, "%s-%03zu.%s", prefix, number, records ? "tfrecord" : "tar");
-        if (!files && !(file = fopen(path, "wb"))) FAIL("%s: %s", path, strerror(errno));
-        state = 1000 + number;
-        for (size_t index = 0; index < samples; index++) {
-            size_t size = least + random64() % (most - least + 1);
-            const uint8_t *bytes = payload;
-            if (tokens) fill(payload, size, true);
-            else bytes = noise + random64() % (sizeof noise - size);
-            snprintf(name, sizeof name, "%03zu%07zu.%s", number, index, tokens ? "npy" : "jpg");
-            if (files) {
-                snprintf(path, sizeof path, "%s/%s", prefix, name);
-                if (!(file = fopen(path, "wb"))) FAIL("%s: %s", path, strerror(errno));
-                put(file, bytes, size);
-                if (fclose(file)) FAIL("%s: %s", path, strerror(errno));
-            } else if (records) {
-                put_record(file, bytes, size);
-            } else {
-                put_member(file, name, bytes, size);
-            }
-            if (!records && !tokens && least >= 1000) {
-                snprintf(name, sizeof name, "%03zu%07zu.cls", number, index);
-                put_member(file, name, (const uint8_t *)"7", 1);
-            }
-        }
-        static const uint8_t end[1024];
-        if (!records && !files) put(file, end, sizeof end);
-        if (!files && fclose(file)) FAIL("%s: %s", path, strerror(errno));
-    }
+    for (size_t shard = 0; shard < plan.shards; shard++) make_shard(shard, noise, sizeof noise);
     return 0;
 }
