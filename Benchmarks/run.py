@@ -171,7 +171,8 @@ def show(summary):
 
 def machine():
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "load": os.getloadavg()[0]}
+    cores = len(os.sched_getaffinity(0))
+    return {"cpu": model, "cores": cores, "kernel": platform.release(), "load": os.getloadavg()[0]}
 
 
 def main():

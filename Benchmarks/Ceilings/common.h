@@ -86,7 +86,8 @@ static void *work(void *argument) {
 static void print_result(const char *name, const struct worker *total, double wall) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("{\"workload\":\"%s\",\"samples\":%llu,\"bytes\":%llu,\"wall_s\":%.6f,\"cpu_s\":%.6f,\"peak_rss_mb\":%.1f}\n",
+    printf("{\"workload\":\"%s\",\"samples\":%llu,\"bytes\":%llu,\"wall_s\":%.6f,\"cpu_s\":%.6f,"
+           "\"peak_rss_mb\":%.1f}\n",
            name, (unsigned long long)total->samples, (unsigned long long)total->bytes, wall,
            seconds(&usage.ru_utime) + seconds(&usage.ru_stime), (double)usage.ru_maxrss / 1024);
 }

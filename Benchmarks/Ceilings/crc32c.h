@@ -33,7 +33,7 @@ static inline uint32_t crc32c(const uint8_t *bytes, size_t count) {
     for (; count >= 3 * LANE; bytes += 3 * LANE, count -= 3 * LANE) {
         uint64_t a = crc, b = 0, c = 0, word[3];
         for (size_t i = 0; i < LANE; i += 8) {
-            memcpy(word, bytes + i, 8), memcpy(word + 1, bytes + i + LANE, 8), memcpy(word + 2, bytes + i + 2 * LANE, 8);
+            for (int lane = 0; lane < 3; lane++) memcpy(word + lane, bytes + i + lane * LANE, 8);
             a = _mm_crc32_u64(a, word[0]), b = _mm_crc32_u64(b, word[1]), c = _mm_crc32_u64(c, word[2]);
         }
         crc = crc_shifted((uint32_t)a, 2) ^ crc_shifted((uint32_t)b, 1) ^ (uint32_t)c;

@@ -114,7 +114,8 @@ static void shard(struct worker *worker) {
         struct xxh32 hash;
         start(&hash);
         while (block(&stream, worker, flags & 16, flags & 4 ? &hash : NULL, &made)) {}
-        if (flags & 4 && finish(&hash) != little32(take(&stream, worker, 4))) FAIL("%s: bad checksum", worker->file);
+        if (flags & 4 && finish(&hash) != little32(take(&stream, worker, 4)))
+            FAIL("%s: bad checksum", worker->file);
     }
     worker->bytes = before + made;
 }

@@ -10,5 +10,6 @@ folder = here.parent / ".venv"
 if not folder.exists():
     venv.create(folder, with_pip=True)
 for line in (here / "requirements.txt").read_text().split():
-    done = subprocess.run([folder / "bin/pip", "install", "--quiet", "--no-input", line], capture_output=True, text=True)
+    words = [folder / "bin/pip", "install", "--quiet", "--no-input", line]
+    done = subprocess.run(words, capture_output=True, text=True)
     print(f"{line}: {'installed' if done.returncode == 0 else done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
