@@ -69,6 +69,41 @@ uint32_t headrace_crc32c_portable(uint32_t crc, const void *data, size_t length)
     return ~crc;
 }
 
+static uint32_t little_endian32(const uint8_t *bytes) {
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap32(word);
+#endif
+    return word;
+}
+
+static uint32_t masked(uint32_t crc) { return (crc >> 15 | crc << 17) + 0xa282ead8u; }
+
+// Body of a walk over TFRecords with the given function for a CRC from the beginning.
+#define WALK_RECORDS(CRC) \
+    size_t found = 0, at = 0; \
+    while (found < capacity && count - at >= 16) { \
+        const uint8_t *record = bytes + at; \
+        uint64_t length = little_endian64(record); \
+        if (length > longest || length > count - at - 16) break; \
+        if (masked(CRC(record, 8)) != little_endian32(record + 8)) break; \
+        if (masked(CRC(record + 12, length)) != little_endian32(record + 12 + length)) break; \
+        spans[found].offset = (int64_t)(at + 12); \
+        spans[found].length = (int64_t)length; \
+        found++; \
+        at += length + 16; \
+    } \
+    return found;
+
+static uint32_t from_beginning(const uint8_t *bytes, size_t length) { return headrace_crc32c(0, bytes, length); }
+
+static size_t records(
+    const uint8_t *bytes, size_t count, uint64_t longest, struct headrace_span *spans, size_t capacity
+) {
+    WALK_RECORDS(from_beginning)
+}
+
 #if defined(__x86_64__)
 
 // Words (of 8 bytes) of one stream in one round: long enough that joining the streams costs little.
@@ -150,6 +185,19 @@ __attribute__((target("sse4.2"))) static uint32_t single(uint32_t crc, const voi
     return ~one_stream(~crc, data, length);
 }
 
+__attribute__((target("sse4.2"))) static inline uint32_t short_or_long(const uint8_t *bytes, size_t length) {
+    if (length < SHORTEST_FOR_THREE) return ~one_stream(~0u, bytes, length);
+    return headrace_crc32c(0, bytes, length);
+}
+
+// The loop is compiled for the instruction, so that of a small record nothing is called: the CPU works on the
+// checksums of several records at once.
+__attribute__((target("sse4.2"))) static size_t records_with_instruction(
+    const uint8_t *bytes, size_t count, uint64_t longest, struct headrace_span *spans, size_t capacity
+) {
+    WALK_RECORDS(short_or_long)
+}
+
 __attribute__((constructor)) static void choose(void) {
     fill_table();
     unsigned a, b, c, d;
@@ -203,4 +251,13 @@ const char *headrace_crc32c_path(void) {
 #else
     return chosen == THREE_STREAMS ? "sse4.2+pclmul" : "sse4.2";
 #endif
+}
+
+size_t headrace_intact_records(
+    const void *data, size_t count, uint64_t longest, struct headrace_span *spans, size_t capacity
+) {
+#if defined(__x86_64__)
+    if (chosen != TABLE) return records_with_instruction(data, count, longest, spans, capacity);
+#endif
+    return records(data, count, longest, spans, capacity);
 }

@@ -12,6 +12,32 @@ package func maskedCRC32C(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     return (crc >> 15 | crc << 17) &+ 0xa282_ead8
 }
 
+/// Where something stands: `offset` and `length` in bytes.
+package struct ByteSpan: Sendable {
+    package var offset: Int
+    package var length: Int
+
+    package init(offset: Int, length: Int) {
+        self.offset = offset
+        self.length = length
+    }
+}
+
+/// Finds the payloads of the TFRecords at the front of `bytes` that are whole and whose two CRCs fit, as many as `spans`
+/// has room for; returns how many. Ends before the first that is longer than `longest`, damaged or not whole: what
+/// it is, the caller judges.
+///
+/// In C because the loop must be compiled for the CRC instruction: with one call for each checksum, a scan of small
+/// records takes twice as long.
+package func intactRecords(
+    in bytes: UnsafeRawBufferPointer, longest: Int, into spans: UnsafeMutableBufferPointer<ByteSpan>
+) -> Int {
+    unsafe spans.withMemoryRebound(to: headrace_span.self) { spans in
+        unsafe headrace_intact_records(
+            bytes.baseAddress, bytes.count, UInt64(longest), spans.baseAddress, spans.count)
+    }
+}
+
 /// XXH64 of `bytes`.
 package func xxh64(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 {
     unsafe headrace_xxh64(bytes.baseAddress, bytes.count, seed)

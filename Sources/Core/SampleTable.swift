@@ -102,6 +102,34 @@ package struct SampleTable: Sendable {
         samples.append(contentsOf: repeatElement(lost, count: count))
     }
 
+    /// Appends samples without a key whose only field is `name`: the payloads of records with 12 bytes before each.
+    ///
+    /// - Parameters:
+    ///   - spans: The payloads, counted from `position`.
+    ///   - position: Where in the scanned bytes the spans are counted from.
+    ///   - shardOffset: Place of the first scanned byte in the shard.
+    package mutating func appendRecords(
+        _ spans: UnsafeBufferPointer<ByteSpan>, behind position: Int, shardOffset: Int, name: Int32
+    ) {
+        let key = Int32(truncatingIfNeeded: keys.count)
+        let first = fields.count
+        fields.append(addingCapacity: spans.count) { output in
+            for index in spans.indices {
+                let span = unsafe spans[index]
+                output.append(
+                    FieldRecord(offset: position + span.offset, length: span.length, name: name))
+            }
+        }
+        samples.append(addingCapacity: spans.count) { output in
+            for index in spans.indices {
+                output.append(
+                    SampleRecord(
+                        offset: shardOffset + position + (unsafe spans[index].offset) - 12, keyOffset: key,
+                        keyLength: 0, firstField: Int32(truncatingIfNeeded: first + index), fieldCount: 1))
+            }
+        }
+    }
+
     package func key(of sample: SampleRecord) -> String {
         let start = Int(sample.keyOffset)
         return String(decoding: keys[start..<start + Int(sample.keyLength)], as: UTF8.self)

@@ -38,41 +38,74 @@ struct TFRecordWalk {
             return ScanOutcome(consumed: bytes.count, isEnded: true)
         }
         var position = 0
-        var records = 0
-        var lost = 0
         var outcome: ScanOutcome?
-        while outcome == nil, position < bytes.count {
-            switch unsafe frame(bytes, position, at: offset, isLast: isLast, total: total) {
-            case .data(let length):
-                let start = position + Self.headerBytes
-                let data = unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<start + length])
-                let defects = table.defects.count
-                let stored = unsafe bytes.bytes.littleEndian32(start + length)
-                if unsafe maskedCRC32C(data) == stored {
-                    unsafe append(data, at: start, sample: offset + position, &table)
-                } else {
-                    table.appendDefect(
-                        HeadraceError(
-                            .checksumMismatch, "the CRC of the record's \(length) bytes does not match"),
-                        offset: offset + position)
-                }
-                records += 1
-                let end = start + length + Self.footerBytes
-                if table.defects.count > defects { lost += end - position }
-                position = end
-            case .more(let needed):
-                outcome = ScanOutcome(consumed: position, needed: needed)
-            case .damaged(let error):
-                table.appendDefect(error, offset: offset + position)
-                account.samples += 1
-                outcome = end(position, at: offset, bytes.count, total)
+        unsafe withUnsafeTemporaryAllocation(of: ByteSpan.self, capacity: Self.spansAtOnce) { spans in
+            while outcome == nil, position < bytes.count {
+                let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[position...])
+                let found = unsafe intactRecords(in: rest, longest: limits.memberBytes, into: spans)
+                let intact = unsafe UnsafeBufferPointer(rebasing: spans[..<found])
+                unsafe position += append(intact, of: bytes, behind: position, at: offset, &table)
+                guard found < Self.spansAtOnce, position < bytes.count else { continue }
+                outcome = unsafe stumble(bytes, &position, at: offset, isLast: isLast, total: total, &table)
             }
         }
-        account.members += records
-        account.samples += records
-        account.bytesLost += lost
-        account.bytesParsed += position - lost
         return outcome ?? ScanOutcome(consumed: bytes.count)
+    }
+
+    /// Records looked for at once: few enough that what is known of them stays in the nearest cache.
+    private static let spansAtOnce = 64
+
+    /// Adds intact records, the first of which begins at `position`; returns how many bytes they take.
+    private mutating func append(
+        _ spans: UnsafeBufferPointer<ByteSpan>, of bytes: UnsafeRawBufferPointer, behind position: Int,
+        at offset: Int, _ table: inout SampleTable
+    ) -> Int {
+        guard let last = unsafe spans.last else { return 0 }
+        let taken = last.offset + last.length + Self.footerBytes
+        account.members += spans.count
+        account.samples += spans.count
+        account.bytesParsed += taken
+        if !examples, let recordName {
+            unsafe table.appendRecords(spans, behind: position, shardOffset: offset, name: recordName)
+            return taken
+        }
+        for index in spans.indices {
+            let span = unsafe spans[index]
+            let start = position + span.offset
+            let data = unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<start + span.length])
+            let defects = table.defects.count
+            unsafe append(data, at: start, sample: offset + start - Self.headerBytes, &table)
+            if table.defects.count > defects {
+                account.bytesParsed -= span.length + Self.headerBytes + Self.footerBytes
+                account.bytesLost += span.length + Self.headerBytes + Self.footerBytes
+            }
+        }
+        return taken
+    }
+
+    /// Judges what stands at `position`, which is no intact record; nil when the walk can go on behind it.
+    private mutating func stumble(
+        _ bytes: UnsafeRawBufferPointer, _ position: inout Int, at offset: Int, isLast: Bool, total: Int?,
+        _ table: inout SampleTable
+    ) -> ScanOutcome? {
+        switch unsafe frame(bytes, position, at: offset, isLast: isLast, total: total) {
+        case .data(let length):
+            table.appendDefect(
+                HeadraceError(.checksumMismatch, "the CRC of the record's \(length) bytes does not match"),
+                offset: offset + position)
+            account.members += 1
+            account.samples += 1
+            let end = length + Self.headerBytes + Self.footerBytes
+            account.bytesLost += end
+            position += end
+            return nil
+        case .more(let needed):
+            return ScanOutcome(consumed: position, needed: needed)
+        case .damaged(let error):
+            table.appendDefect(error, offset: offset + position)
+            account.samples += 1
+            return end(position, at: offset, bytes.count, total)
+        }
     }
 
     /// What stands at a record's place.

@@ -16,12 +16,20 @@ enum TarHeader {
     /// Where a block of further GNU sparse entries says whether yet another follows.
     static let sparseContinuationOffset = 504
 
-    /// The bytes' sum, which is 0 for a zero block only. Written so that it becomes vector instructions.
+    /// The bytes' sum, which is 0 for a zero block only.
+    ///
+    /// Four 16-bit sums in one word, each of 128 bytes, which cannot overflow: written byte by byte, the compiler
+    /// loads four bytes at a time and takes four times as long.
     @inline(__always)
     static func sum(_ block: RawSpan) -> UInt32 {
-        var sum: UInt32 = 0
-        for offset in 0..<blockBytes { sum &+= UInt32(block.byte(offset)) }
-        return sum
+        let evenBytes: UInt64 = 0x00ff_00ff_00ff_00ff
+        var sums: UInt64 = 0
+        for offset in stride(from: 0, to: blockBytes, by: 8) {
+            let word = block.littleEndian64(offset)
+            sums &+= (word & evenBytes) &+ (word >> 8 & evenBytes)
+        }
+        let pairs = (sums & 0x0000_ffff_0000_ffff) &+ (sums >> 16 & 0x0000_ffff_0000_ffff)
+        return UInt32(truncatingIfNeeded: pairs &+ pairs >> 32)
     }
 
     /// Whether the stored checksum fits. Some old tars summed signed characters; both sums are accepted.

@@ -4,7 +4,7 @@ import Testing
 
 private func crc(_ bytes: [UInt8]) -> UInt32 { bytes.withUnsafeBytes { crc32c($0) } }
 
-private func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
+func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
     var random = SplitMix64(seed)
     return (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
 }

@@ -14,6 +14,17 @@ uint32_t headrace_crc32c_portable(uint32_t crc, const void *data, size_t length)
 /// The path that `headrace_crc32c` takes on this CPU: "sse4.2+pclmul", "sse4.2", "armv8-crc" or "table".
 const char *headrace_crc32c_path(void);
 
+struct headrace_span {
+    int64_t offset;
+    int64_t length;
+};
+
+/// Finds the payloads of TFRecords that stand whole in `count` bytes and whose two checksums fit, from the front, at
+/// most `capacity` of them. Ends before the first of more than `longest` bytes, or that is damaged or not whole: what
+/// that is, the caller has to judge.
+size_t headrace_intact_records(
+    const void *data, size_t count, uint64_t longest, struct headrace_span *spans, size_t capacity);
+
 /// XXH64 of `length` bytes with `seed`.
 uint64_t headrace_xxh64(const void *data, size_t length, uint64_t seed);
 

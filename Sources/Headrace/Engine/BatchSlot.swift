@@ -52,6 +52,8 @@ struct Column: Sendable {
     /// The chunks the rows lie in, one use held of each.
     var chunks: [Chunk] = []
     var views: [ChunkView] = unsafe []
+    /// Rows may be among those that a scanner found damaged.
+    private(set) var hasScannerDefects = false
     /// Memory of each column while workers fill it; nil for spans, and before the slot is equipped.
     var staging: [StagingMemory?]
     /// Where each column is while the consumer has the batch.
@@ -82,6 +84,13 @@ struct Column: Sendable {
     deinit {
         unsafe rows.deallocate()
         unsafe hashes?.deallocate()
+    }
+
+    /// Takes another chunk that rows lie in; the caller has added the use.
+    func list(_ chunk: Chunk) {
+        chunks.append(chunk)
+        unsafe views.append(chunk.view)
+        hasScannerDefects = hasScannerDefects || !chunk.table.defects.isEmpty
     }
 
     /// Keeps only rows that a scanner has found damaged; returns how many others there were.
@@ -164,6 +173,7 @@ struct Column: Sendable {
         unsafe views.removeAll(keepingCapacity: true)
         pendingRuns = 0
         isRemainder = false
+        hasScannerDefects = false
         defects.removeAll(keepingCapacity: true)
         payloadBytes = 0
     }

@@ -24,7 +24,7 @@ struct ChunkGeometry: Sendable, Equatable {
 
     /// The largest of a few sizes of which `lanes` lanes use no more than a quarter of `budget`.
     init(budget: Int, lanes: Int) {
-        var chunk = 4 << 20
+        var chunk = 2 << 20
         while chunk > 64 << 10, (chunk + chunk / 8) * Self.slabsPerLane * lanes > budget / 4 { chunk /= 2 }
         chunkBytes = chunk
         headroomBytes = max(32 << 10, chunk / 8)

@@ -4,12 +4,17 @@ internal import HeadraceDecode
 
 /// A run of rows of one batch.
 struct DecodeJob {
-    /// Rows of one run: large enough that a hand-over costs little, small enough that a batch of images uses all
-    /// workers.
-    static let rowsPerRun = 64
+    /// Rows of one run at most.
+    static let longestRun = 1024
 
     let slot: BatchSlot
     let rows: Range<Int>
+
+    /// Rows of one run: large enough that a hand-over costs little beside the run, small enough that a batch of images
+    /// uses all workers.
+    static func rowsPerRun(of columns: [Column], hashing: Bool) -> Int {
+        hashing || columns.contains { !$0.isRaw } ? 64 : longestRun
+    }
 }
 
 /// What a run of rows came to.
@@ -30,8 +35,8 @@ struct DecodeOutcome {
     private let seeds: UnsafeMutablePointer<UInt64>
     /// Numbers of the columns' names, once some sample has shown them.
     private var numbers: [Int32?]
-    private var failed = [Bool](repeating: false, count: DecodeJob.rowsPerRun)
-    private var rowBytes = [Int](repeating: 0, count: DecodeJob.rowsPerRun)
+    private let failed: UnsafeMutablePointer<Bool>
+    private let rowBytes: UnsafeMutablePointer<Int>
     private var hasher: RowHasher
 
     init(engine: Engine) {
@@ -41,12 +46,16 @@ struct DecodeOutcome {
         seed = engine.options.seed
         numbers = engine.columns.map { _ in nil }
         hasher = RowHasher(names: engine.names, catalog: engine.catalog)
-        unsafe payloads = .allocate(capacity: DecodeJob.rowsPerRun)
-        unsafe encodings = .allocate(capacity: DecodeJob.rowsPerRun)
-        unsafe seeds = .allocate(capacity: DecodeJob.rowsPerRun)
+        unsafe failed = .allocate(capacity: DecodeJob.longestRun)
+        unsafe rowBytes = .allocate(capacity: DecodeJob.longestRun)
+        unsafe payloads = .allocate(capacity: DecodeJob.longestRun)
+        unsafe encodings = .allocate(capacity: DecodeJob.longestRun)
+        unsafe seeds = .allocate(capacity: DecodeJob.longestRun)
     }
 
     deinit {
+        unsafe failed.deallocate()
+        unsafe rowBytes.deallocate()
         unsafe payloads.deallocate()
         unsafe encodings.deallocate()
         unsafe seeds.deallocate()
@@ -54,19 +63,20 @@ struct DecodeOutcome {
 
     func run(_ job: DecodeJob) -> DecodeOutcome {
         var outcome = DecodeOutcome()
-        for index in 0..<job.rows.count {
-            failed[index] = false
-            rowBytes[index] = 0
-        }
-        rejectDefective(job, &outcome)
+        unsafe failed.update(repeating: false, count: job.rows.count)
+        if job.slot.hasScannerDefects { rejectDefective(job, &outcome) }
         if columns.isEmpty {
-            countAllFields(job, &outcome)
+            outcome.payloadBytes += allFieldBytes(job)
         } else {
+            unsafe rowBytes.update(repeating: 0, count: job.rows.count)
             for (index, column) in columns.enumerated() { decode(index, column, job, &outcome) }
-            for index in 0..<job.rows.count where !failed[index] { outcome.payloadBytes += rowBytes[index] }
+            for index in 0..<job.rows.count {
+                if unsafe !failed[index] { unsafe outcome.payloadBytes += rowBytes[index] }
+            }
         }
         if let hashes = unsafe job.slot.hashes {
-            for row in job.rows where !failed[row - job.rows.lowerBound] {
+            for row in job.rows {
+                if unsafe failed[row - job.rows.lowerBound] { continue }
                 unsafe hashes[row] = hasher.hash(
                     row, of: job.slot, columns: numbers, columnCount: columns.count)
             }
@@ -81,23 +91,31 @@ struct DecodeOutcome {
             let view = unsafe job.slot.views[Int(reference.chunk)]
             let sample = unsafe view.samples![Int(reference.sample)]
             guard sample.defect >= 0 else { continue }
-            failed[row - job.rows.lowerBound] = true
+            unsafe failed[row - job.rows.lowerBound] = true
             let error = job.slot.chunks[Int(reference.chunk)].table.defects[Int(sample.defect)]
             unsafe outcome.defects.append((row, error.placed(shard: catalog.shards[Int(view.shard)].path)))
         }
     }
 
-    private func countAllFields(_ job: DecodeJob, _ outcome: inout DecodeOutcome) {
-        var bytes = 0
-        for row in job.rows where !failed[row - job.rows.lowerBound] {
-            let reference = unsafe job.slot.rows[row]
-            let view = unsafe job.slot.views[Int(reference.chunk)]
-            let sample = unsafe view.samples![Int(reference.sample)]
-            for index in Int(sample.firstField)..<Int(sample.firstField + sample.fieldCount) {
-                bytes += unsafe view.fields![index].length
+    /// Payload bytes of all fields of the rows that did not fail.
+    private func allFieldBytes(_ job: DecodeJob) -> Int {
+        let rows = unsafe job.slot.rows
+        let failed = unsafe failed
+        let first = job.rows.lowerBound
+        return unsafe job.slot.views.withUnsafeBufferPointer { views in
+            var bytes = 0
+            for row in job.rows {
+                let reference = unsafe rows[row]
+                let view = unsafe UnsafePointer(views.baseAddress! + Int(reference.chunk))
+                let sample = unsafe view.pointee.samples! + Int(reference.sample)
+                guard unsafe !failed[row - first], let fields = unsafe view.pointee.fields else { continue }
+                let start = Int(unsafe sample.pointee.firstField)
+                for index in start..<start + Int(unsafe sample.pointee.fieldCount) {
+                    bytes += unsafe fields[index].length
+                }
             }
+            return bytes
         }
-        outcome.payloadBytes += bytes
     }
 
     private func decode(_ index: Int, _ column: Column, _ job: DecodeJob, _ outcome: inout DecodeOutcome) {
@@ -106,7 +124,7 @@ struct DecodeOutcome {
         let target = unsafe job.slot.staging[index].map { unsafe $0.base + job.rows.lowerBound * bytes }
         for row in job.rows {
             if let error = find(column, numbers[index] ?? -1, row, job) {
-                failed[row - job.rows.lowerBound] = true
+                unsafe failed[row - job.rows.lowerBound] = true
                 outcome.defects.append((row, placed(error, row, job, field: column.field)))
             } else if unsafe payloads[row - job.rows.lowerBound].baseAddress == nil {
                 // The row of an absent field is zero unless the decoder knows better.
@@ -119,10 +137,11 @@ struct DecodeOutcome {
             layout: column.layout, seeds: UnsafeBufferPointer(start: seeds, count: job.rows.count),
             encodings: UnsafeBufferPointer(start: encodings, count: job.rows.count))
         column.decoder.decode(&run)
-        for (place, error) in run.failures where !failed[place] {
+        for (place, error) in run.failures {
+            if unsafe failed[place] { continue }
             // An absent field has nothing to fail on.
             if run.isAbsent(place) { continue }
-            failed[place] = true
+            unsafe failed[place] = true
             let row = job.rows.lowerBound + place
             outcome.defects.append((row, placed(error, row, job, field: column.field)))
         }
@@ -139,7 +158,7 @@ struct DecodeOutcome {
         unsafe seeds[place] = mixed(
             seed, UInt64(job.slot.epoch), UInt64(view.shard),
             UInt64(view.firstOrdinal + Int(reference.sample)))
-        guard !failed[place] else { return nil }
+        if unsafe failed[place] { return nil }
         let sample = unsafe view.samples![Int(reference.sample)]
         guard let field = unsafe Self.field(number, of: sample, in: view) else {
             if sample.isUnparsed {
@@ -158,7 +177,7 @@ struct DecodeOutcome {
         }
         unsafe payloads[place] = payload
         unsafe encodings[place] = field.encoding
-        if !column.isRepeated { rowBytes[place] += field.length }
+        if !column.isRepeated { unsafe rowBytes[place] += field.length }
         return nil
     }
 

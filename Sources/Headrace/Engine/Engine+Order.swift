@@ -166,11 +166,11 @@ extension Engine: Sequencer.Supply {
 
     func submit(_ slot: BatchSlot) {
         lock.withLock {
-            let runs = max(1, (slot.count + DecodeJob.rowsPerRun - 1) / DecodeJob.rowsPerRun)
+            let runs = max(1, (slot.count + rowsPerRun - 1) / rowsPerRun)
             slot.pendingRuns = runs
             for run in 0..<runs {
-                let start = run * DecodeJob.rowsPerRun
-                let end = min(slot.count, start + DecodeJob.rowsPerRun)
+                let start = run * rowsPerRun
+                let end = min(slot.count, start + rowsPerRun)
                 decodeQueue.append(DecodeJob(slot: slot, rows: start..<end))
             }
             if runs > 1 { workAvailable.broadcast() } else { workAvailable.signal() }

@@ -22,6 +22,8 @@ final class Engine: @unchecked Sendable {
     let workerCount: Int
     /// The ring's reads, where a ring thread fetches; nil where workers read for themselves.
     let ringDepth: Int?
+    /// Rows that one worker decodes at a time.
+    let rowsPerRun: Int
     /// Memory a lane needs to go on whatever the others do.
     let laneBytes: Int
 
@@ -75,6 +77,8 @@ final class Engine: @unchecked Sendable {
         self.openers = openers
         self.backend = backend
         self.workerCount = workerCount
+        rowsPerRun = DecodeJob.rowsPerRun(
+            of: columns, hashing: slots.contains { unsafe $0.hashes != nil })
         self.ringDepth = ringDepth
         self.laneBytes = laneBytes
         lock = Lock()

@@ -28,17 +28,16 @@ final class Sequencer {
     private struct Cursor {
         var lane: Int
         var chunk: Int32 = -1
+        /// What rows call the chunk where they are being put; -1 until one is.
+        var name: Int32 = -1
         var next: Int32 = 0
         var end: Int32 = 0
     }
 
-    /// Samples that were numbered and not dealt to batches yet.
-    private struct Block {
-        var rows: [RowReference] = []
-        var chunks: [Chunk] = []
-        var order: [UInt32] = []
-        var dealt = 0
-        var number: UInt64 = 0
+    /// Where a batch lists a chunk.
+    private struct Listing {
+        var batch = -1
+        var place: Int32 = 0
     }
 
     private unowned let supply: any Supply
@@ -48,23 +47,24 @@ final class Sequencer {
     private var epoch = 0
     private var cursors: [Cursor] = []
     private var turn = 0
-    private var filling = Block()
-    private var dealing = Block()
+    private var filling: RowBlock
+    private var dealing: RowBlock
     private var slot: BatchSlot?
     private var batchesInEpoch = 0
     private var batches = 0
     private var isSourceDry = false
 
-    /// By chunk number: the chunk, the batch that lists it, and its place there.
+    /// By chunk number: the chunk, and the last batch that lists it.
     private var chunks: [Chunk?] = []
-    private var listedIn: [Int] = []
-    private var placeIn: [Int32] = []
+    private var listings: [Listing] = []
 
     init(supply: any Supply, shuffle: Shuffle, seed: UInt64, keepsLast: Bool) {
         self.supply = supply
         self.seed = seed
         self.keepsLast = keepsLast
         if case .buffer(let size) = shuffle { blockSize = size } else { blockSize = nil }
+        filling = RowBlock(capacity: blockSize ?? 0)
+        dealing = RowBlock(capacity: blockSize ?? 0)
     }
 
     func startEpoch(_ epoch: Int, lanes: Int) {
@@ -91,12 +91,12 @@ final class Sequencer {
         while true {
             // The next block fills even while no slot is free for this one.
             if !isSourceDry { isSourceDry = fillBlock() }
-            if dealing.dealt < dealing.rows.count {
+            if dealing.dealt < dealing.count {
                 guard dealBlock() else { return false }
             }
-            let isFull = filling.rows.count == blockSize
+            let isFull = filling.count == blockSize
             guard isFull || isSourceDry else { return false }
-            if filling.rows.isEmpty { return finishEpoch() }
+            if filling.count == 0 { return finishEpoch() }
             swapBlocks()
         }
     }
@@ -104,33 +104,55 @@ final class Sequencer {
     private func runInOrder() -> Bool {
         while true {
             guard let slot = currentSlot() else { return false }
-            let isDry = pull(slot.capacity - slot.count) { row in list(row, in: slot) }
+            let (count, isDry) = unsafe pull(slot.capacity - slot.count, into: slot.rows + slot.count) {
+                chunk in
+                list(chunk, in: slot)
+            }
+            slot.count += count
             if slot.count == slot.capacity { submit(slot) } else { return isDry ? finishEpoch() : false }
         }
     }
 
     // MARK: Lanes
 
-    /// Hands up to `limit` samples to `take`, in order; true when no lane has any more.
-    private func pull(_ limit: Int, _ take: (RowReference) -> Void) -> Bool {
-        var left = limit
-        while left > 0 {
-            guard !cursors.isEmpty else { return true }
-            if turn == cursors.count { turn = 0 }
-            if cursors[turn].next < cursors[turn].end {
-                take(RowReference(chunk: cursors[turn].chunk, sample: cursors[turn].next))
-                cursors[turn].next += 1
-                turn += 1
-                left -= 1
-                continue
-            }
+    /// Writes up to `limit` samples to `rows`, in order; dry when no lane has any more. `name` tells what rows shall
+    /// call a chunk.
+    private func pull(
+        _ limit: Int, into rows: UnsafeMutablePointer<RowReference>, name: (Int32) -> Int32
+    ) -> (count: Int, isDry: Bool) {
+        for index in cursors.indices { cursors[index].name = -1 }
+        var done = 0
+        while !cursors.isEmpty {
+            unsafe done += deal(limit - done, into: rows + done, name: name)
+            if done == limit { break }
             switch advance(turn) {
             case .hasMore: continue
             case .ended: cursors.remove(at: turn)
-            case .mustWait: return false
+            case .mustWait: return (done, false)
             }
         }
-        return cursors.isEmpty
+        return (done, cursors.isEmpty)
+    }
+
+    /// Deals turn by turn until the lane whose turn it is has used up its chunk. Millions of rows a second come
+    /// through here, so nothing in the loop asks for an object's property.
+    private func deal(
+        _ limit: Int, into rows: UnsafeMutablePointer<RowReference>, name: (Int32) -> Int32
+    ) -> Int {
+        var turn = turn
+        defer { self.turn = turn }
+        return unsafe cursors.withUnsafeMutableBufferPointer { cursors in
+            var done = 0
+            while true {
+                if turn == cursors.count { turn = 0 }
+                guard done < limit, unsafe cursors[turn].next < cursors[turn].end else { return done }
+                if unsafe cursors[turn].name < 0 { unsafe cursors[turn].name = name(cursors[turn].chunk) }
+                unsafe rows[done] = RowReference(chunk: cursors[turn].name, sample: cursors[turn].next)
+                unsafe cursors[turn].next += 1
+                turn += 1
+                done += 1
+            }
+        }
     }
 
     private enum Advance { case hasMore, ended, mustWait }
@@ -139,6 +161,7 @@ final class Sequencer {
     private func advance(_ index: Int) -> Advance {
         leave(cursors[index].chunk)
         cursors[index].chunk = -1
+        cursors[index].name = -1
         cursors[index].next = 0
         cursors[index].end = 0
         // Asked in this order: a lane that has ended may have put out its last chunk just before.
@@ -156,11 +179,10 @@ final class Sequencer {
         let number = Int(chunk.number)
         while chunks.count <= number {
             chunks.append(nil)
-            listedIn.append(-1)
-            placeIn.append(0)
+            listings.append(Listing())
         }
         chunks[number] = chunk
-        listedIn[number] = -1
+        listings[number].batch = -1
     }
 
     /// A cursor is done with a chunk. In a block, rows still name it, so its use passes to the block.
@@ -179,18 +201,15 @@ final class Sequencer {
     /// Numbers samples into the block; true when there are no more in this epoch.
     private func fillBlock() -> Bool {
         guard let blockSize else { return true }
-        var rows = filling.rows
-        filling.rows = []
-        if rows.capacity < blockSize { rows.reserveCapacity(blockSize) }
-        let isDry = pull(blockSize - rows.count) { row in rows.append(row) }
-        filling.rows = rows
+        let (count, isDry) = unsafe pull(blockSize - filling.count, into: filling.rows + filling.count) { $0 }
+        filling.count += count
         return isDry
     }
 
     private func swapBlocks() {
         let number = filling.number
         swap(&filling, &dealing)
-        filling.rows.removeAll(keepingCapacity: true)
+        filling.count = 0
         filling.number = number + 1
         dealing.dealt = 0
         // Chunks that the cursors are still in go on into the next block; the rows of this one need a use too.
@@ -200,17 +219,15 @@ final class Sequencer {
             dealing.chunks.append(chunk)
         }
         let key = mixed(seed, UInt64(epoch), number, 0x626c_6f63_6b)
-        shuffle(dealing.rows.count, key: key, into: &dealing.order)
+        shuffle(dealing.count, key: key, into: &dealing.order)
     }
 
     /// Deals the block's rows to batches in permuted order; false when no slot is free.
     private func dealBlock() -> Bool {
-        while dealing.dealt < dealing.rows.count {
+        while dealing.dealt < dealing.count {
             guard let slot = currentSlot() else { return false }
-            let count = min(slot.capacity - slot.count, dealing.rows.count - dealing.dealt)
-            for index in dealing.dealt..<dealing.dealt + count {
-                list(dealing.rows[Int(dealing.order[index])], in: slot)
-            }
+            let count = min(slot.capacity - slot.count, dealing.count - dealing.dealt)
+            deal(dealing.dealt..<dealing.dealt + count, of: dealing, to: slot)
             dealing.dealt += count
             if slot.count == slot.capacity { submit(slot) }
         }
@@ -231,18 +248,37 @@ final class Sequencer {
         return fresh
     }
 
-    private func list(_ row: RowReference, in slot: BatchSlot) {
-        let number = Int(row.chunk)
-        if listedIn[number] != slot.sequence {
-            guard let chunk = chunks[number] else { return }
-            listedIn[number] = slot.sequence
-            placeIn[number] = Int32(slot.chunks.count)
-            chunk.uses.add(1, ordering: .relaxed)
-            slot.chunks.append(chunk)
-            unsafe slot.views.append(chunk.view)
+    /// Appends rows of a block, in its permuted order, to a batch.
+    private func deal(_ range: Range<Int>, of block: RowBlock, to slot: BatchSlot) {
+        // Taken out for the loop: asking an object for a property of its own with every row costs more than the rest.
+        var listings: [Listing] = []
+        swap(&listings, &self.listings)
+        let rows = unsafe slot.rows + slot.count
+        let source = unsafe block.rows
+        unsafe block.order.withUnsafeBufferPointer { order in
+            for index in range {
+                let row = unsafe source[Int(order[index])]
+                let number = Int(row.chunk)
+                if listings[number].batch != slot.sequence { list(number, in: slot, &listings) }
+                unsafe rows[index - range.lowerBound] = RowReference(
+                    chunk: listings[number].place, sample: row.sample)
+            }
         }
-        unsafe slot.rows[slot.count] = RowReference(chunk: placeIn[number], sample: row.sample)
-        slot.count += 1
+        slot.count += range.count
+        swap(&listings, &self.listings)
+    }
+
+    /// The chunk's place in the batch, which lists it from now on.
+    private func list(_ number: Int32, in slot: BatchSlot) -> Int32 {
+        if listings[Int(number)].batch != slot.sequence { list(Int(number), in: slot, &listings) }
+        return listings[Int(number)].place
+    }
+
+    private func list(_ number: Int, in slot: BatchSlot, _ listings: inout [Listing]) {
+        guard let chunk = chunks[number] else { return }
+        listings[number] = Listing(batch: slot.sequence, place: Int32(slot.chunks.count))
+        chunk.uses.add(1, ordering: .relaxed)
+        slot.list(chunk)
     }
 
     private func submit(_ full: BatchSlot) {

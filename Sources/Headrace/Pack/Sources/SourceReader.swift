@@ -60,7 +60,8 @@ struct SourceFile: Sendable {
             descriptor, path: path, byteCount: byteCount, modified: modificationNanoseconds)
         guard UInt(status.st_ino) == inode else {
             throw HeadraceError(
-                .fileChanged, "another file has taken the place of the one that was listed", at: .init(shard: path))
+                .fileChanged, "another file has taken the place of the one that was listed",
+                at: .init(shard: path))
         }
     }
 
