@@ -1,5 +1,5 @@
 # Everything is done by SwiftPM and the scripts; these are their short names.
-.PHONY: build test demo dist format lint
+.PHONY: build test demo bench dist format lint
 
 build:
 	bash Scripts/toolchain.sh
@@ -11,6 +11,9 @@ test:
 
 demo:
 	bash Scripts/demo.sh
+
+bench:
+	python3 Benchmarks/run.py
 
 format:
 	swift format -i -r Sources Tests Package.swift

@@ -1,0 +1,63 @@
+import ArgumentParser
+import Headrace
+import HeadraceCore
+
+/// The whole loader, as a user would write it, with a consumer that takes every batch and does nothing with it.
+struct Read: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Reads shards with the loader.")
+
+    @Argument(help: "Paths, globs and brace patterns of shards.") var shards: [String]
+    @Flag(help: "Parse TFRecord records as tf.Example.") var examples = false
+    @Option(help: "Field to take out, NAME=KIND as in pipebench; none: whole samples.")
+    var field: [String] = []
+    @Option var workers = 2
+    @Option var batch = 64
+    @Option(help: "Memory budget, like 512MiB; the loader's own choice if not given.") var memory: String?
+    @Option var epochs = 1
+    @Option(help: "Samples of a shuffle block.") var shuffle: Int?
+    @Flag(help: "Bypass the page cache (O_DIRECT).") var direct = false
+    @Option(help: "auto, uring or pread.") var engine = "auto"
+    @Option var queueDepth: Int?
+
+    func dataset() throws -> Dataset {
+        var dataset = Dataset(shards: shards).batched(batch).workers(workers).repeated(epochs)
+        if examples { dataset = dataset.parsingExamples() }
+        if let shuffle { dataset = dataset.shuffled(seed: 1, buffer: shuffle) }
+        if let memory { dataset = dataset.memory(try ByteCount(parsing: memory)) }
+        guard let engine = EngineRequest(rawValue: engine) else {
+            throw ValidationError("--engine \(engine)")
+        }
+        for text in field {
+            let requests = try FieldRequest.requests(text)
+            dataset = dataset.with { $0.fields += requests }
+        }
+        return dataset.with {
+            $0.direct = direct
+            $0.engine = engine
+            if let queueDepth { $0.queueDepth = queueDepth }
+        }
+    }
+
+    func run() throws {
+        let dataset = try dataset()
+        var result = Measurement(workload: "headrace", rss_mb_by_epoch: [])
+        let watch = Stopwatch()
+        let loader = try dataset.loader(on: .host)
+        var epoch = 0
+        while let batch = try loader.next() {
+            if batch.epoch != epoch {
+                result.rss_mb_by_epoch?.append(Stopwatch.peakMegabytes())
+                epoch = batch.epoch
+            }
+            result.samples += batch.count
+        }
+        loader.close()
+        watch.stop(&result)
+        result.rss_mb_by_epoch?.append(result.peak_rss_mb)
+        let report = loader.report()
+        // Every byte of every shard, once it is uncompressed.
+        result.bytes = report.bytesParsed + report.bytesIgnored + report.bytesLost
+        result.budget_mb = Double(report.budgetBytes) / 1_048_576
+        try result.printLine()
+    }
+}
