@@ -66,8 +66,11 @@ import Testing
         let path = scratch.file("a", randomBytes(100))
         let file = try LocalFile(path, direct: .off)
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-        usleep(20_000)
         try handle.write(contentsOf: Data([1]))
+        // Written within one tick of the file system's clock it would have the time that it had.
+        let second = file.identity.modificationNanoseconds / 1_000_000_000
+        let later = timespec(tv_sec: second + 1, tv_nsec: 0)
+        #expect(futimens(handle.fileDescriptor, [later, later]) == 0)
         try handle.close()
         let error = #expect(throws: HeadraceError.self) { try file.checkUnchanged() }
         #expect(error?.code == .fileChanged)

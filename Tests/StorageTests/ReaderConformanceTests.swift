@@ -239,42 +239,38 @@ import Testing
         reader.submit([
             ReadRequest(ticket: 5, file: file, offset: 0, length: 65536, destination: memory.base)
         ])
-        let deadline = Clock.now() + 20_000_000_000
-        while completions.isEmpty && Clock.now() < deadline { reader.wait(minimum: 0, into: &completions) }
+        while completions.isEmpty { reader.wait(minimum: 0, into: &completions) }
         #expect(completions.first?.result.count == 65536)
         reader.close()
     }
 
-    @Test(arguments: Setup.all) func wakeEndsAWait(_ setup: Setup) throws {
+    /// Rung before the wait begins, and while it is under way.
+    @Test(arguments: Setup.all, [false, true]) func wakeEndsAWait(_ setup: Setup, isWaiting: Bool) throws {
         let scratch = Scratch()
-        let piece = 1 << 20
-        let path = scratch.file("a", randomBytes(64 * piece))
-        guard let reader = try setup.reader(64), let file = try setup.open(path) else { return }
-        let memory = Memory(64 * piece)
-        let requests = (0..<64).map {
-            ReadRequest(
-                ticket: UInt64($0), file: file, offset: $0 * piece, length: piece,
-                destination: memory.base + $0 * piece)
+        guard let held = try HeldReads(setup, scratch) else { return }
+        defer { held.letGo() }
+        guard let reader = try setup.reader(held.queueDepth) else { return }
+        let count = held.requests.count
+        var completions: [ReadCompletion] = []
+        reader.submit(held.requests)
+        nonisolated(unsafe) let shared = reader
+        let waiter = try SleepingThread()
+        let waker = try HeadraceCore.Thread(name: "waker") {
+            if isWaiting { waiter.waitUntilItSleeps() }
+            shared.wake()
         }
-        // Reads by the thread itself, and from the page cache at submission, are over before the wait begins.
-        let neverBlocks = setup.way == .blocking || (setup.way == .ring && setup.direct == .off)
-        var wasEarly = false
-        for _ in 0..<(neverBlocks ? 3 : 500) where !wasEarly {
-            var completions: [ReadCompletion] = []
-            reader.submit(requests)
-            nonisolated(unsafe) let shared = reader
-            let waker = try HeadraceCore.Thread(name: "waker") { shared.wake() }
-            waker.join()
-            reader.wait(minimum: 64, into: &completions)
-            wasEarly = reader.inFlight > 0
-            // One wake ends one wait: this one must bring all the rest.
-            if wasEarly {
-                reader.wait(minimum: 64, into: &completions)
-                #expect(completions.count == 64)
-            }
-            while reader.inFlight > 0 { reader.wait(minimum: 1, into: &completions) }
-        }
-        #expect(wasEarly || neverBlocks)
+        if !isWaiting { waker.join() }
+        reader.wait(minimum: count, into: &completions)
+        // Reads by the thread itself are over before the wait begins.
+        let isOver = setup.way == .blocking
+        #expect(reader.inFlight + completions.count == count)
+        #expect((reader.inFlight == 0) == isOver)
+        // One wake ends one wait: this one must bring all the rest.
+        held.letGo()
+        reader.wait(minimum: count, into: &completions)
+        #expect(reader.inFlight == 0)
+        #expect(completions.map(\.ticket).sorted() == held.requests.map(\.ticket))
+        waker.join()
         reader.close()
         reader.wake()
     }

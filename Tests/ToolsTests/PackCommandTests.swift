@@ -108,21 +108,31 @@ struct PackCommandTests {
     func nothingHalfStaysUnderAFinalName(signal: Int32) throws {
         let scratch = try Scratch()
         try scratch.makeSamples(60, payloadByteCount: 20_000)
+        // As much more as keeps a worker busy for seconds, so that no attempt comes to its end.
+        for copy in 0..<20 {
+            try FileManager.default.copyItem(
+                atPath: scratch.path("src/cat"), toPath: scratch.path("src/more-\(copy)"))
+        }
         var statuses: Set<Int32> = []
         for attempt in 0..<6 {
             let folder = "out-\(attempt)"
             let process = Process()
             process.executableURL = URL(fileURLWithPath: ToolProcess.path("headrace"))
             process.arguments = [
-                "pack", scratch.path("src"), "-o", scratch.path("\(folder)/x-%02d.tar.zst"), "--shard-count",
+                "pack", scratch.path("src"), "-o", scratch.path("\(folder)/x-%03d.tar.zst"), "--shard-count",
                 "3",
                 "--level", "12", "--workers", "1", "-q",
             ]
             process.standardOutput = FileHandle.nullDevice
             process.standardError = FileHandle.nullDevice
             try process.run()
-            try ToolProcess.waitUntilItHearsSignals(process)
-            usleep(UInt32(attempt * 25_000))
+            ToolProcess.waitUntilItHearsSignals(process)
+            // At once, or some time after a shard is there, however slow the machine is.
+            let shard = scratch.path("\(folder)/x-\(String(format: "%03d", 2 * attempt)).tar.zst")
+            while attempt > 0, process.isRunning, !FileManager.default.fileExists(atPath: shard) {
+                usleep(500)
+            }
+            usleep(UInt32(attempt * 7000))
             kill(process.processIdentifier, signal)
             process.waitUntilExit()
             statuses.insert(process.terminationStatus)

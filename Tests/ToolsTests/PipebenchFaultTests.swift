@@ -11,7 +11,7 @@ struct PipebenchFaultTests {
         let offset = try #require(before[25]["offset"] as? Int)
         try data.damage(path, at: offset + 40)
         let firstCount = try ToolProcess.headrace("ls", "-j", try data.shardPaths[0]).lines.count
-        let run = try ToolProcess.run(ToolProcess.path("pipebench"), flags + ["-j"], seconds: 60)
+        let run = try ToolProcess.run(ToolProcess.path("pipebench"), flags + ["-j"])
         #expect(
             run.status == 1 && run.error.contains(path) && run.error.contains("\(offset)"), "\(run.error)")
         let total = try #require(try run.objects.last)
@@ -21,7 +21,7 @@ struct PipebenchFaultTests {
         #expect(error["code"] as? String == "checksumMismatch" && error["shard"] as? String == path)
         #expect(error["offset"] as? Int == offset && error["message"] is String)
         #expect((total["verdict"] as? String)?.hasPrefix("stopped by an error") == true)
-        let people = try ToolProcess.run(ToolProcess.path("pipebench"), flags, seconds: 60)
+        let people = try ToolProcess.run(ToolProcess.path("pipebench"), flags)
         #expect(people.status == 1 && people.lines.first?.hasPrefix("stopped by an error") == true)
     }
 
@@ -54,7 +54,7 @@ struct PipebenchFaultTests {
             (["--integer", "txt"], "badValue"), (["--decode", "cls=int"], "missingField"),
         ] {
             let run = try ToolProcess.run(
-                ToolProcess.path("pipebench"), ["read", data.shards] + flags, seconds: 60)
+                ToolProcess.path("pipebench"), ["read", data.shards] + flags)
             #expect(run.status == 1 && run.error.contains("[\(code)]"), "\(run.error)")
         }
     }
@@ -63,7 +63,7 @@ struct PipebenchFaultTests {
         let data = try PipebenchData("tar", samples: 30)
         for flags in [["--memory", "256KiB"], ["--memory", "64MiB", "--shuffle", "buffer:10000000"]] {
             let run = try ToolProcess.run(
-                ToolProcess.path("pipebench"), ["read", data.shards] + flags, seconds: 60)
+                ToolProcess.path("pipebench"), ["read", data.shards] + flags)
             #expect(run.status == 2 && run.output.isEmpty)
             #expect(run.error.contains(/\d [kM]B are needed/), "\(run.error)")
         }
@@ -89,44 +89,78 @@ struct PipebenchFaultTests {
         let scratch = try Scratch()
         try scratch.makeSamples(2)
         let run = try ToolProcess.run(
-            ToolProcess.path("pipebench"), ["read", scratch.path("src")] + flags, seconds: 60)
+            ToolProcess.path("pipebench"), ["read", scratch.path("src")] + flags)
         #expect(run.status == 64 && run.output.isEmpty && !run.error.isEmpty, "\(run.status) \(run.error)")
     }
 
-    @Test func interruptsAndTimeLimitsStillReport() throws {
+    /// Words for a run of hours.
+    private func endlessRun(_ data: PipebenchData) -> [String] {
+        ["read", data.shards, "-j", "--epochs", "100000", "--step-time", "20ms", "--batch", "10"]
+    }
+
+    @Test func interruptsStillReport() throws {
         let data = try PipebenchData("tar", samples: 100)
-        let flags = ["read", data.shards, "-j", "--epochs", "100000", "--step-time", "20ms", "--batch", "10"]
-        guard let timeout = findProgram("timeout") else { return }
-        let interrupted = try ToolProcess.run(
-            timeout, ["--preserve-status", "-s", "INT", "2", ToolProcess.path("pipebench")] + flags,
-            seconds: 60)
-        #expect(interrupted.status == 130)
-        let total = try #require(try interrupted.objects.last)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: ToolProcess.path("pipebench"))
+        process.arguments = endlessRun(data) + ["--interval", "100ms"]
+        let output = data.scratch.path("out")
+        _ = FileManager.default.createFile(atPath: output, contents: nil)
+        process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: output))
+        let told = Pipe()
+        process.standardError = told
+        try process.run()
+        ToolProcess.waitUntilItHearsSignals(process)
+        // Interrupted once it has told how far it is: then it is under way, however slow the machine is.
+        var text = ""
+        while !text.contains("samples/s") {
+            let more = told.fileHandleForReading.availableData
+            try #require(!more.isEmpty, "it ended too early: \(text)")
+            text += String(decoding: more, as: UTF8.self)
+        }
+        process.interrupt()
+        _ = told.fileHandleForReading.readDataToEndOfFile()
+        ToolProcess.waitUntilItEnds(process)
+        #expect(process.terminationReason == .exit && process.terminationStatus == 130)
+        let lines = try Data(contentsOf: URL(fileURLWithPath: output)).split(separator: UInt8(ascii: "\n"))
+        let last = try JSONSerialization.jsonObject(with: try #require(lines.last))
+        let total = try #require(last as? [String: Any])
         #expect((total["verdict"] as? String)?.hasPrefix("interrupted after") == true)
         #expect(total["error"] == nil && total["samples"] is Int)
-        let began = Date()
-        let limited = try ToolProcess.run(
-            ToolProcess.path("pipebench"), flags + ["--time", "1s"], seconds: 60)
-        #expect(limited.status == 0 && Date().timeIntervalSince(began) < 30)
-        let wall = try #require(try limited.objects.last?["wall_s"] as? Double)
+    }
+
+    @Test func timeLimitsStillReport() throws {
+        let data = try PipebenchData("tar", samples: 100)
+        let clock = ContinuousClock()
+        let began = clock.now
+        let limited = try ToolProcess.pipebench(endlessRun(data) + ["--time", "1s"])
+        #expect(limited.status == 0 && !limited.timedOut)
         // Never sooner than asked; how much later is the machine's affair.
-        #expect(wall > 0.5)
+        #expect(clock.now - began >= .seconds(1))
+        let total = try #require(try limited.objects.last)
+        #expect((total["verdict"] as? String)?.hasPrefix("interrupted") == false)
+        #expect(total["error"] == nil && total["samples"] is Int)
     }
 
     /// A consumer in the middle of a long step must not hold up the end.
     @Test func longStepsAreCutShort() throws {
         let data = try PipebenchData("tar", samples: 100)
-        let run = try ToolProcess.pipebench(
-            "read", data.shards, "-j", "--step-time", "1h", "--time", "300ms", seconds: 30)
-        #expect(run.status == 0 && !run.timedOut)
-        #expect(try run.objects.last?["batches"] as? Int == 1)
+        // A slow machine may need longer than the time limit to come to the first step: then it gets more.
+        for limit in ["300ms", "10s", "200s"] {
+            let run = try ToolProcess.pipebench(
+                "read", data.shards, "-j", "--step-time", "1h", "--time", limit)
+            #expect(run.status == 0 && !run.timedOut)
+            let batches = try #require(try run.objects.last?["batches"] as? Int)
+            #expect(batches <= 1)
+            if batches == 1 { return }
+        }
+        Issue.record("no run came to its first step")
     }
 
     @Test func readersThatLeaveAreNoError() throws {
         let data = try PipebenchData("tar", samples: 50)
         let script = "\"$0\" read \"$1\" --repeat 3 -j | true; echo ${PIPESTATUS[0]}"
         let run = try ToolProcess.run(
-            "/bin/bash", ["-c", script, ToolProcess.path("pipebench"), data.shards], seconds: 60)
+            "/bin/bash", ["-c", script, ToolProcess.path("pipebench"), data.shards])
         #expect(run.lines == ["0"] && run.error.isEmpty, "\(run.error)")
     }
 

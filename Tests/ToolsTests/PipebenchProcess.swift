@@ -18,8 +18,7 @@ struct PipebenchData {
         folder = scratch.path("src")
         let packed = try ToolProcess.run(
             ToolProcess.path("headrace"),
-            ["pack", folder, "-o", scratch.path("shards/s-%02d.\(ending)"), "--shard-size", "128KiB"],
-            seconds: 60)
+            ["pack", folder, "-o", scratch.path("shards/s-%02d.\(ending)"), "--shard-size", "128KiB"])
         try #require(packed.status == 0, "\(packed.error)")
         shards = scratch.path("shards")
     }
@@ -48,17 +47,17 @@ struct PipebenchData {
 }
 
 extension ToolProcess {
-    static func pipebench(_ arguments: String..., seconds: Double = 60) throws -> ToolProcess {
-        try run(path("pipebench"), arguments, seconds: seconds)
+    static func pipebench(_ arguments: String...) throws -> ToolProcess {
+        try run(path("pipebench"), arguments)
     }
 
-    static func pipebench(_ arguments: [String], seconds: Double = 60) throws -> ToolProcess {
-        try run(path("pipebench"), arguments, seconds: seconds)
+    static func pipebench(_ arguments: [String]) throws -> ToolProcess {
+        try run(path("pipebench"), arguments)
     }
 
     /// The total of `pipebench read --json` with these arguments, which must succeed.
     static func total(_ arguments: String...) throws -> [String: Any] {
-        let run = try run(path("pipebench"), ["read", "--json"] + arguments, seconds: 60)
+        let run = try run(path("pipebench"), ["read", "--json"] + arguments)
         try #require(run.status == 0, "\(arguments): \(run.status) \(run.error)")
         return try #require(try run.objects.last)
     }

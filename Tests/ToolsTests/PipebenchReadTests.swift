@@ -36,9 +36,11 @@ struct PipebenchReadTests {
         let read = (origin["device"] as? Int ?? 0) + (origin["page_cache"] as? Int ?? 0)
         // Whole frames are read; the seek table behind them is read once, when a shard is opened.
         #expect(read <= 3 * stored && read > 3 * stored * 9 / 10)
-        #expect((total["verdict"] as? String)?.hasPrefix("too short to judge") == true)
         let wall = try #require(total["wall_s"] as? Double)
-        #expect(wall > 0 && wall < 60)
+        #expect(wall > 0)
+        // What takes a moment here may take longer than that elsewhere.
+        let isShort = (total["verdict"] as? String)?.hasPrefix("too short to judge") == true
+        #expect(isShort == (wall < 2))
         #expect(try #require(total["first_batch_s"] as? Double) >= (total["open_s"] as? Double ?? 0))
         #expect(try #require(total["cpu_s_per_gb"] as? Double) > 0)
     }
@@ -55,7 +57,7 @@ struct PipebenchReadTests {
         let fixed = [data.shards, "--digest", "--shuffle", "buffer:200", "--seed", "7", "--epochs", "2"]
         func digests(_ flags: [String]) throws -> [String] {
             let run = try ToolProcess.run(
-                ToolProcess.path("pipebench"), ["read", "-j"] + fixed + flags, seconds: 60)
+                ToolProcess.path("pipebench"), ["read", "-j"] + fixed + flags)
             if run.error.contains("ringRefused") {
                 print("SKIPPED: io_uring is not to be had here: \(run.error)")
                 return []
@@ -84,7 +86,7 @@ struct PipebenchReadTests {
         let data = try PipebenchData("tar", samples: 300)
         func digests(_ flags: String...) throws -> (order: String, set: String) {
             let run = try ToolProcess.run(
-                ToolProcess.path("pipebench"), ["read", "-j", "--digest"] + flags, seconds: 60)
+                ToolProcess.path("pipebench"), ["read", "-j", "--digest"] + flags)
             let total = try #require(try run.objects.last, "\(run.error)")
             return (
                 try #require(total["digest"] as? String), try #require(total["set_digest"] as? String)
@@ -149,9 +151,13 @@ struct PipebenchReadTests {
         let total = try ToolProcess.total(
             data.shards, "--batch", "20", "--epochs", "3", "--step-time", "100ms")
         // 30 batches; the work on the last one comes after the last batch.
-        #expect(try #require(total["wall_s"] as? Double) >= 2.9)
+        let wall = try #require(total["wall_s"] as? Double)
+        #expect(wall >= 2.9)
         let share = try #require(total["stall_share"] as? Double)
-        #expect(share >= 0 && share < 0.5)
+        // Between the first batch and the last it waits when it does not work. It waits for the first one, too, in
+        // part before the time is taken.
+        let first = try #require(total["first_batch_s"] as? Double)
+        #expect(share >= 0 && share * wall <= wall - 2.9 + first + 0.01)
         #expect(Set(total.keys) == Self.contract.union(["stall_share"]))
         if share < 0.05 { #expect((total["verdict"] as? String)?.hasPrefix("compute-bound") == true) }
     }
@@ -177,15 +183,19 @@ struct PipebenchReadTests {
 
     @Test func peopleReadTheVerdictFirst() throws {
         let data = try PipebenchData("tar", samples: 50)
-        let run = try ToolProcess.pipebench("read", data.shards, "--digest")
-        #expect(run.lines.first?.hasPrefix("too short to judge") == true)
+        let report = data.scratch.path("report.json")
+        let run = try ToolProcess.pipebench("read", data.shards, "--digest", "-o", report)
+        let saved = try #require(
+            try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: report)))
+                as? [String: Any])
+        #expect(run.lines.first != nil && run.lines.first == saved["verdict"] as? String)
         for part in ["throughput", "CPU", "memory", "bytes read", "hand over", "engine", "set digest"] {
             #expect(run.lines.contains { $0.hasPrefix(part) }, "\(part)")
         }
         // No terminal, no bar.
         #expect(run.error.isEmpty)
         let told = try ToolProcess.pipebench(
-            "read", data.shards, "--batch", "10", "--step-time", "50ms", "--interval", "50ms", "-j")
+            "read", data.shards, "--batch", "10", "--step-time", "200ms", "--interval", "10ms", "-j")
         #expect(told.error.contains("samples/s") && told.lines.count == 1)
     }
 }

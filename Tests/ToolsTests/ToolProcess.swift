@@ -32,14 +32,17 @@ struct ToolProcess {
 
     static func path(_ tool: String) -> String { "\(folder)/\(tool)" }
 
-    /// Runs `headrace` with `arguments` to its end; one that takes a minute hangs.
+    /// A process that takes longer hangs. On a busy machine with one core what takes a second may take minutes.
+    static let secondsLimit = 600.0
+
+    /// Runs `headrace` with `arguments` to its end.
     static func headrace(_ arguments: String..., in directory: String? = nil) throws -> ToolProcess {
         try run(path("headrace"), arguments, in: directory)
     }
 
-    /// Runs a program; output goes to files, so that no full pipe can hold it up.
+    /// Runs a program to its end; output goes to files, so that no full pipe can hold it up.
     static func run(
-        _ program: String, _ arguments: [String], in directory: String? = nil, seconds: Double = 60
+        _ program: String, _ arguments: [String], in directory: String? = nil
     ) throws -> ToolProcess {
         let scratch = try Scratch()
         let process = Process()
@@ -55,7 +58,7 @@ struct ToolProcess {
         process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: errorPath))
         process.standardInput = FileHandle.nullDevice
         try process.run()
-        let deadline = Date(timeIntervalSinceNow: seconds)
+        let deadline = Date(timeIntervalSinceNow: secondsLimit)
         var peak = 0
         var timedOut = false
         while process.isRunning {
@@ -78,9 +81,13 @@ struct ToolProcess {
 
     /// Waits until the process has blocked SIGINT, which it does before it starts a thread that takes it: however
     /// slow the machine is, a signal sent after this ends it in order.
-    static func waitUntilItHearsSignals(_ process: Process) throws {
-        let deadline = Date(timeIntervalSinceNow: 60)
-        while process.isRunning, Date() < deadline {
+    static func waitUntilItHearsSignals(_ process: Process) {
+        let deadline = Date(timeIntervalSinceNow: secondsLimit)
+        while process.isRunning {
+            if Date() > deadline {
+                Issue.record("the process has not blocked SIGINT after \(secondsLimit) s")
+                return
+            }
             let path = "/proc/\(process.processIdentifier)/status"
             let status = try? String(contentsOfFile: path, encoding: .utf8)
             let line = status?.split(separator: "\n").first { $0.hasPrefix("SigBlk:") }
@@ -88,6 +95,20 @@ struct ToolProcess {
             if let mask, mask & (1 << UInt64(SIGINT - 1)) != 0 { return }
             usleep(500)
         }
+    }
+
+    /// Waits for the end of a process; kills one that hangs.
+    static func waitUntilItEnds(_ process: Process) {
+        let deadline = Date(timeIntervalSinceNow: secondsLimit)
+        while process.isRunning {
+            if Date() > deadline {
+                Issue.record("the process goes on after \(secondsLimit) s")
+                kill(process.processIdentifier, SIGKILL)
+                break
+            }
+            usleep(2000)
+        }
+        process.waitUntilExit()
     }
 
     /// The kernel's high-water mark of the process; 0 when it is gone.
