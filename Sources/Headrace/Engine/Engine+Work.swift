@@ -137,7 +137,9 @@ extension Engine {
     private func windowLimit(live: Int) -> Int {
         if let ringDepth {
             let pieces = max(1, arena.geometry.chunkBytes / ChunkGeometry.requestBytes)
-            return max(2, (ringDepth / pieces + live) / live + 1)
+            // One more than the ring can have under way: what arrives is unpacked while the next is read. Further
+            // ahead only more memory would be touched.
+            return max(2, (ringDepth / pieces + live - 1) / live + 1)
         }
         return max(2, (2 * workerCount + live) / live)
     }
