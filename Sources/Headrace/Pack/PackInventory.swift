@@ -238,18 +238,19 @@ public struct PackInventory: Sendable {
     /// Bytes of an allocation of Swift's for so many: with a header of 32, in steps of 16.
     private static func allocation(_ byteCount: Int) -> Int { (32 + byteCount + 15) & ~15 }
 
-    /// Throws the defect, or leaves the sample out where the policy allows it.
-    mutating func leaveOut(_ defect: HeadraceError) throws(HeadraceError) {
+    /// Throws the defect, or leaves the sample out where the policy allows it: as `count` samples, where it may
+    /// be as many.
+    mutating func leaveOut(_ defect: HeadraceError, count: Int = 1) throws(HeadraceError) {
         guard defect.code.category == .data else { throw defect }
         switch onDefect {
         case .fail: throw defect
         case .skip(let limit):
-            ignore(.defect, path: defect.description)
+            ignore(.defect, count, path: defect.description)
             guard ignored[.defect]! <= limit else {
                 throw Self.tooMany(ignored[.defect]!, "\(limit)", defect)
             }
         case .skipShare(let share):
-            ignore(.defect, path: defect.description)
+            ignore(.defect, count, path: defect.description)
             // A share says nothing of the first few.
             if ignored[.defect]! + samples.count >= Self.shareJudgedFrom { try checkShare(share, defect) }
         }
