@@ -28,24 +28,42 @@ struct OutputFolder {
     ///
     /// Shards of the pattern that are there are refused, or removed with their indexes and their part of the
     /// manifest when `overwrite` is set: all of them and before anything is written, so that old and new ones
-    /// never stand side by side as if they were one set.
-    func prepare(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
+    /// never stand side by side as if they were one set. Says whether there was anything to remove.
+    func prepare(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) -> Bool {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
         let present = try present()
-        guard !present.isNothing else { return }
+        guard !present.isNothing else { return false }
         guard overwrite else { throw refusal(of: present, isInterrupted: isInterrupted) }
         // The manifest first: from here on nobody may take the shards for a whole set.
         var manifest = present.manifest
         manifest.sets.removeAll(where: isOwn)
         if present.isListed { try write(manifest) }
-        for path in present.indexes + present.shards { try remove(path) }
+        do throws(HeadraceError) {
+            for path in present.indexes + present.shards { try remove(path) }
+        } catch {
+            throw error.sayingTheOldSetIsGone
+        }
+        return true
     }
 
-    /// Throws what ``prepare(overwrite:isInterrupted:)`` would, and changes nothing.
-    func check(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
+    /// Throws what ``prepare(overwrite:isInterrupted:)`` would, and changes nothing. Says whether that would
+    /// remove anything.
+    func check(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) -> Bool {
         let present = try present()
         if !present.isNothing, !overwrite { throw refusal(of: present, isInterrupted: isInterrupted) }
+        return !present.isNothing
+    }
+
+    /// Throws where a shard of the pattern is none that the plan of an interrupted run has.
+    func refuseStrangers(among plan: PackPlan) throws(HeadraceError) {
+        let plannedNames = Set(plan.shards.indices.map { pattern.name($0) })
+        guard
+            let name = try names(in: path).first(where: { pattern.matches($0) && !plannedNames.contains($0) })
+        else { return }
+        throw HeadraceError(
+            .exists, "this shard is none of the interrupted run's; move it away",
+            at: .init(shard: pattern.directory + name))
     }
 
     /// Paths of the shards of the pattern that are there and of their indexes: what a run removes to make
@@ -97,6 +115,7 @@ struct OutputFolder {
     ) throws(HeadraceError) -> [Manifest.Shard?] {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
+        try refuseStrangers(among: plan)
         var kept: [Manifest.Shard?] = Array(repeating: nil, count: plan.shards.count)
         for entry in entries where kept.indices.contains(entry.number) && kept[entry.number] == nil {
             if try isWhole(entry, isCancelled) {
@@ -105,13 +124,7 @@ struct OutputFolder {
             }
         }
         let keptNames = Set(kept.compactMap { $0?.name })
-        let plannedNames = Set(plan.shards.indices.map { pattern.name($0) })
         for name in try names(in: path) where pattern.matches(name) && !keptNames.contains(name) {
-            guard plannedNames.contains(name) else {
-                throw HeadraceError(
-                    .exists, "this shard is none of the interrupted run's; move it away",
-                    at: .init(shard: pattern.directory + name))
-            }
             try remove(pattern.directory + name)
         }
         for name in try names(in: sidecars) where name.hasSuffix(".index") {

@@ -32,6 +32,14 @@ final class PackJournal: @unchecked Sendable {
         var sources: String
     }
 
+    /// What an interrupted run noted.
+    struct Contents {
+        var facts: Facts
+        var entries: [Entry] = []
+        /// Numbers of the processes that worked at it.
+        var processes: [Int] = []
+    }
+
     let path: String
     private let lock = Lock()
     private var descriptor: Int32
@@ -170,13 +178,9 @@ final class PackJournal: @unchecked Sendable {
     }
 
     /// What the interrupted run noted.
-    func contents() throws(HeadraceError) -> (facts: Facts, entries: [Entry], processes: [Int]) {
-        try Self.contents(of: text, path)
-    }
+    func contents() throws(HeadraceError) -> Contents { try Self.contents(of: text, path) }
 
-    static func contents(
-        of text: [UInt8], _ path: String
-    ) throws(HeadraceError) -> (facts: Facts, entries: [Entry], processes: [Int]) {
+    static func contents(of text: [UInt8], _ path: String) throws(HeadraceError) -> Contents {
         var facts: Facts?
         var entries: [Entry] = []
         var processes: [Int] = []
@@ -202,7 +206,7 @@ final class PackJournal: @unchecked Sendable {
                 "the journal of the interrupted run cannot be read; start over with --overwrite",
                 at: .init(shard: path))
         }
-        return (facts, entries, processes)
+        return Contents(facts: facts, entries: entries, processes: processes)
     }
 
     private static func facts(_ value: JSONValue) -> Facts? {
