@@ -258,9 +258,14 @@ public struct PackInventory: Sendable {
 
     /// Counts the bytes of a source shard.
     mutating func count(_ account: ShardAccount) {
-        sourceBytes.parsed += account.bytesParsed
-        sourceBytes.ignored += account.bytesIgnored
-        sourceBytes.lost += account.bytesLost
+        count(parsed: account.bytesParsed, ignored: account.bytesIgnored, lost: account.bytesLost)
+    }
+
+    /// Counts uncompressed bytes of a source: what became of them.
+    public mutating func count(parsed: Int = 0, ignored: Int = 0, lost: Int = 0) {
+        sourceBytes.parsed += parsed
+        sourceBytes.ignored += ignored
+        sourceBytes.lost += lost
     }
 
     /// Notes that a shard cannot be read to its end. Nobody knows how many samples that are unless it is

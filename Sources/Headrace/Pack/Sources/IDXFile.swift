@@ -12,6 +12,9 @@ final class IDXFile: @unchecked Sendable {
     /// Bytes of one item: everything below the first dimension.
     let itemByteCount: Int
 
+    /// Uncompressed bytes of the file.
+    var byteCount: Int { headerByteCount + dimensions[0] * itemByteCount }
+
     private let headerByteCount: Int
     private let content: Content
 

@@ -71,6 +71,14 @@ final class LineReader {
         unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end])
     }
 
+    /// Bytes of the byte order mark that the file begins with, where this is its first line.
+    var markByteCount: Int {
+        unsafe current.offset == 0 && wholeBytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+    }
+
+    /// Bytes of the current line with its end.
+    var wholeByteCount: Int { end - start }
+
     var current: Line { Line(offset: bufferOffset + start, number: firstNumber) }
 
     /// Goes on to the next line; false at the end of the file.

@@ -51,6 +51,8 @@ public struct TableSource: PackSource {
                     at: .init(shard: path))
             }
             let header = try Header(rows, keyField: keyField, &inventory)
+            let mark = rows.lines.markByteCount
+            inventory.count(parsed: rows.lines.wholeByteCount - mark, ignored: mark)
             let keys = GeneratedKeys(path)
             var ordinal = 0
             while try Self.next(&rows, &ordinal, &inventory) {
@@ -58,6 +60,7 @@ public struct TableSource: PackSource {
                 if line & 0xFFF == 0 { try inventory.checkGoesOn() }
                 if rows.isBlank {
                     inventory.ignore(.blankLine, path: "\(path):\(line)")
+                    inventory.count(ignored: rows.lines.wholeByteCount)
                     continue
                 }
                 do throws(HeadraceError) {
@@ -65,10 +68,12 @@ public struct TableSource: PackSource {
                     try rows.lines.checkText()
                     let key = header.key.map { rows.text(rows.values[$0]) } ?? keys.key(ordinal)
                     inventory.add(key: key, fields: header.fields(rows, values))
+                    inventory.count(parsed: rows.lines.wholeByteCount)
                 } catch {
                     // With its quotes in order the row is one, whatever its bytes are; but nobody knows what
                     // a quote too many has drawn into it.
                     try inventory.leaveOut(error, count: rows.lines.currentCount)
+                    inventory.count(lost: rows.lines.wholeByteCount)
                 }
                 ordinal += 1
             }
@@ -84,6 +89,7 @@ public struct TableSource: PackSource {
             if line & 0xFFF == 0 { try inventory.checkGoesOn() }
             guard rows.isBlank else { return true }
             inventory.ignore(.blankLine, path: "\(rows.lines.path):\(line)")
+            inventory.count(ignored: rows.lines.wholeByteCount)
         }
         return false
     }
@@ -98,6 +104,7 @@ public struct TableSource: PackSource {
             } catch {
                 guard rows.isDamaged else { throw error }
                 try inventory.leaveOut(error)
+                inventory.count(lost: rows.lines.wholeByteCount)
                 ordinal += 1
             }
         }
@@ -215,7 +222,7 @@ struct TableRows {
         guard try lines.next() else { return false }
         values.removeAll(keepingCapacity: true)
         var position = 0
-        if skipsMark, unsafe lines.wholeBytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
+        if skipsMark { position = lines.markByteCount }
         isBlank = unsafe lines.bytes.count == position
         while true {
             let isQuoted = unsafe position < lines.bytes.count && lines.bytes[position] == Self.quote
