@@ -75,6 +75,38 @@ import Testing
         }
     }
 
+    /// A stream that ends early: what came out of it and makes no whole sample is lost, and nobody knows how
+    /// much more would have come.
+    @Test(arguments: [".gz", ".zst"])
+    func theRestOfACutStreamIsOfUnknownSize(ending: String) throws {
+        let (tree, shard) = try tree("b.tar")
+        let plain = try tree.content(shard)
+        let alone = "\(tree.root)/alone.tar"
+        try Data(plain).write(to: URL(fileURLWithPath: alone))
+        let tool = ending == ".gz" ? "gzip" : "zstd"
+        guard try PackOracle.run(["sh", "-c", "command -v \(tool)"])?.status == 0 else {
+            return print("SKIPPED: the program \(tool) is not installed")
+        }
+        // All of the bytes but the end of the stream, so that how many came out does not depend on the codec.
+        let cut = plain.count / 2 + 30
+        let words = "head -c \(cut) '\(alone)' | \(tool) -qc >'\(alone)\(ending)'"
+        #expect(try PackOracle.run(["sh", "-c", words])?.status == 0)
+        let size = try tree.content(alone + ending).count
+        #expect(truncate(alone + ending, off_t(size - 3)) == 0)
+        let summary = try repack(tree, alone + ending, .skip(limit: .max)).summary
+        let rest = try #require(summary.unreadableRests.first)
+        #expect(!rest.isSizeKnown && !rest.isCounted && rest.byteCount > 0)
+        #expect(rest.byteCount == summary.sourceBytes.lost && rest.sizeInWords.contains("of unknown size"))
+        let account = summary.sourceBytes
+        if ending == ".gz" { #expect(account.parsed + account.ignored + account.lost == cut) }
+        let error = #expect(throws: HeadraceError.self) { try repack(tree, alone + ending, .skip(limit: 7)) }
+        #expect(error?.message.contains("of unknown size (\(rest.byteCount) bytes") == true)
+        // That of a plain shard is known.
+        truncate(alone, off_t(cut))
+        let known = try #require(try repack(tree, alone, .skip(limit: .max)).summary.unreadableRests.first)
+        #expect(known.isSizeKnown && known.sizeInWords == "\(known.byteCount) bytes" && known.byteCount > 0)
+    }
+
     @Test func generatedKeysTellFilesApart() {
         let stems = [
             "d/train.tfrecord-00000-of-00002": "train-tfrecord-00000-of-00002",

@@ -275,7 +275,7 @@ public struct PackInventory: Sendable {
         if rest.isCounted || onDefect == .skip(limit: .max) { return }
         throw HeadraceError(
             .tooManyDefects,
-            "the rest of the shard, \(rest.byteCount) bytes, cannot be read, and no manifest tells how many "
+            "the rest of the shard, \(rest.sizeInWords), cannot be read, and no manifest tells how many "
                 + "samples it holds: no limit on damaged samples can be held against it; skip without a limit "
                 + "to leave it out", at: .init(shard: rest.path), cause: ignoredExamples[.defect]?.last)
     }

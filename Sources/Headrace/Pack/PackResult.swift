@@ -71,11 +71,18 @@ public struct PackSourceBytes: Sendable, Equatable {
 public struct PackUnreadableRest: Sendable, Equatable {
     /// Path of the shard.
     public var path: String
-    /// Uncompressed bytes that cannot be read, as far as the shard's size is known; those of its file where
-    /// nothing of it could be decompressed.
+    /// Uncompressed bytes that are lost with it. Where the size is not known: those that were decompressed and
+    /// make no whole sample; those of the shard's file where nothing could be decompressed.
     public var byteCount: Int
+    /// Whether the file or its seek table tells how many uncompressed bytes there should be.
+    public var isSizeKnown: Bool
     /// Whether a manifest tells how many samples those were. Else they count as one.
     public var isCounted: Bool
+
+    /// Its size in words.
+    package var sizeInWords: String {
+        isSizeKnown ? "\(byteCount) bytes" : "of unknown size (\(byteCount) bytes count as lost)"
+    }
 }
 
 /// One shard that was written.

@@ -50,20 +50,20 @@ public struct ShardSource: PackSource {
         let opened = OpenedFile(descriptor)
         try file.check(opened.number)
         var account = reader.account
-        var end = account.bytesParsed + account.bytesIgnored + account.bytesLost
+        let end = account.bytesParsed + account.bytesIgnored + account.bytesLost
+        var rest = reader.cutByteCount ?? max(0, end - (listing.lastDefectOffset ?? end))
         if reader.isCutShort, end == 0 {
             // Nothing came out of its codec, so nobody knows what would have: the file's own bytes are what
             // is lost.
             account.bytesLost = file.byteCount
-            end = file.byteCount
+            rest = file.byteCount
         }
         inventory.count(account)
         noteIgnored(account, path, &inventory)
         if reader.isCutShort {
             try inventory.note(
                 PackUnreadableRest(
-                    path: path, byteCount: max(0, end - (listing.lastDefectOffset ?? end)),
-                    isCounted: entry != nil))
+                    path: path, byteCount: rest, isSizeKnown: reader.isSizeKnown, isCounted: entry != nil))
         }
     }
 
