@@ -15,7 +15,7 @@ final class IDXFile: @unchecked Sendable {
     /// Uncompressed bytes of the file.
     var byteCount: Int { headerByteCount + dimensions[0] * itemByteCount }
 
-    private let headerByteCount: Int
+    let headerByteCount: Int
     private let content: Content
 
     private enum Content {

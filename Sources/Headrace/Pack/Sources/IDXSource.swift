@@ -155,9 +155,13 @@ public struct IDXSource: PackSource {
 }
 
 /// The items of an IDX file as .npy files.
-private final class IDXArrays: PackItems {
+private final class IDXArrays: PlacedItems {
     private let file: IDXFile
     private let header: [UInt8]
+
+    var path: String { file.path }
+
+    func start(of item: Int) -> Int { file.headerByteCount + item * file.itemByteCount }
 
     init(_ file: IDXFile, header: [UInt8]) {
         self.file = file

@@ -28,6 +28,7 @@ public struct JSONLinesSource: PackSource {
             let codec = try file.codec()
             let items = SourceItems(inventory.bytes(of: file, codec: codec))
             let lines = try LineReader(file, codec: codec)
+            if let keyField { inventory.noteKeyField(keyField, of: path) }
             let keys = GeneratedKeys(path)
             var keyMember = KeyMember(name: keyField)
             while try lines.next() {

@@ -215,6 +215,14 @@ struct GeneratedKeys {
         stem = words.joined(separator: "-")
     }
 
+    /// Whether `key` is one that is made for this file.
+    func makes(_ key: String) -> Bool {
+        let head = stem + "-"
+        let number = key.utf8.dropFirst(head.utf8.count)
+        return key.utf8.starts(with: head.utf8) && number.count >= Self.digits
+            && number.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+    }
+
     func key(_ ordinal: Int) -> String {
         let number = String(ordinal)
         return "\(stem)-\(String(repeating: "0", count: max(0, Self.digits - number.utf8.count)))\(number)"

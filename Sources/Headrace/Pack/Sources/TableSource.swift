@@ -53,6 +53,7 @@ public struct TableSource: PackSource {
             let header = try Header(rows, keyField: keyField, &inventory)
             let mark = rows.lines.markByteCount
             inventory.count(parsed: rows.lines.wholeByteCount - mark, ignored: mark)
+            if let keyField { inventory.noteKeyField(keyField, of: path) }
             let keys = GeneratedKeys(path)
             var ordinal = 0
             while try Self.next(&rows, &ordinal, &inventory) {
