@@ -56,6 +56,21 @@ import Testing
         #expect(try repack(tree, alone).summary.sampleCount == 8)
     }
 
+    /// A link to a shard is held against the manifest beside the shard, whatever the link is called.
+    @Test(arguments: ["b.tar", "other.tar"])
+    func aLinkedShardIsHeldAgainstItsManifest(name: String) throws {
+        let (tree, shard) = try tree("b.tar")
+        let alias = "\(tree.root)/l/\(name)"
+        try FileManager.default.createDirectory(atPath: "\(tree.root)/l", withIntermediateDirectories: true)
+        #expect(symlink("../out/b.tar", alias) == 0)
+        #expect(try repack(tree, alias).summary.sampleCount == 8)
+        var bytes = try tree.content(shard)
+        bytes[600] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: shard))
+        let error = #expect(throws: HeadraceError.self) { try repack(tree, alias, .skip(limit: .max)) }
+        #expect(error?.code == .checksumMismatch && error?.place.shard == alias)
+    }
+
     @Test(arguments: ["b.tar", "b.tfrecord"])
     func aLostRestHasNoLimit(name: String) throws {
         let (tree, shard) = try tree(name)

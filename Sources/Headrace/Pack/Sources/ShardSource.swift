@@ -11,6 +11,8 @@ internal import HeadraceStorage
 public struct ShardSource: PackSource {
     /// The shards, in the order in which their samples come.
     public let paths: [String]
+    /// Folders that hold these shards and nothing else.
+    var wholeFolders: [String] = []
 
     /// The samples of these shards.
     public init(_ paths: [String]) { self.paths = paths }
@@ -32,7 +34,7 @@ public struct ShardSource: PackSource {
     ) throws(HeadraceError) {
         let file = try SourceFile(path)
         let names = FieldNames()
-        let entry = try sidecars.folder(ofShard: path)?.entry(named: baseName(path))
+        let entry = try sidecars.entry(ofShard: path)
         let listed = entry.map {
             Shard.Listed(byteCount: $0.shard.byteCount, sampleCount: $0.shard.sampleCount)
         }
