@@ -238,6 +238,68 @@ struct OutputFolder {
         }
     }
 
+    /// Throws where ``makeDirectories()`` is bound to fail, or files in the folders are, and changes nothing.
+    func checkCanBeMade() throws(HeadraceError) {
+        for folder in [path, sidecars] {
+            var part = folder
+            var status = stat()
+            while unsafe stat(part, &status) != 0 {
+                guard errno == ENOENT, let above = Self.folder(above: part) else {
+                    throw Self.refused(part, errno)
+                }
+                part = above
+            }
+            guard status.st_mode & S_IFMT == S_IFDIR else { throw Self.refused(part, ENOTDIR) }
+            if unsafe access(part, W_OK | X_OK) != 0 { throw Self.refused(part, errno) }
+            if FileSystemKind(ofPath: part)?.isKernels == true { throw Self.refused(part, EROFS) }
+        }
+    }
+
+    /// Throws where the folder lies in one of `sources`, folders all of whose files are samples: a run that is
+    /// gone on with would find its own shards among them. What has a part that begins with a dot is passed over
+    /// there.
+    func refuseToLie(in sources: [String]) throws(HeadraceError) {
+        let owners = sources.map { (path: $0, identity: FileIdentity($0)) }
+        var isHidden = false
+        func look(at part: String) {
+            if baseName(part).hasPrefix("."), baseName(part) != "." { isHidden = true }
+        }
+        var part = path.hasSuffix("/") && path != "/" ? String(path.dropLast()) : path
+        while LocalFiles.resolved(part) == nil {
+            look(at: part)
+            guard let above = Self.folder(above: part) else { return }
+            part = above
+        }
+        var place = LocalFiles.resolved(part)
+        while let here = place, !isHidden {
+            if let identity = FileIdentity(here), let owner = owners.first(where: { $0.identity == identity })
+            {
+                throw HeadraceError(
+                    .usage,
+                    "the output's folder lies in '\(owner.path)', which is to be packed: shards would be found among "
+                        + "the samples; write to a folder outside of it, or to one whose name begins with a dot",
+                    at: .init(shard: path))
+            }
+            look(at: here)
+            place = Self.folder(above: here)
+        }
+    }
+
+    /// The path without its last part; nil where there is nothing above.
+    static func folder(above path: String) -> String? {
+        var bytes = Array(path.utf8)
+        while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
+        if bytes == Array("/".utf8) || bytes == Array(".".utf8) { return nil }
+        guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+        return slash == 0 ? "/" : String(decoding: bytes[..<slash], as: UTF8.self)
+    }
+
+    private static func refused(_ path: String, _ number: Int32) -> HeadraceError {
+        HeadraceError(
+            .io, "the output's directory cannot be made here, or nothing be written to it",
+            at: .init(shard: path), cause: errorDescription(number))
+    }
+
     private func remove(_ path: String) throws(HeadraceError) {
         guard unsafe unlink(path) == 0 || errno == ENOENT else {
             throw HeadraceError(

@@ -44,6 +44,7 @@ public final class Packer: @unchecked Sendable {
             let earlier = noted.isEmpty ? nil : try PackJournal.contents(of: noted, folder.journalPath)
             try refuseStart(plan, PackJournal.Facts(plan), folder, noted: earlier)
         }
+        try folder.checkCanBeMade()
         return try summary(of: plan)
     }
 
@@ -70,11 +71,12 @@ public final class Packer: @unchecked Sendable {
                 journal.remove()
                 return result(summary, set.shards, keptCount: set.shards.count, folder, wasFinished: true)
             }
+            let began = Clock.sinceEpoch()
             let facts = PackJournal.Facts(plan)
             try refuseStart(plan, facts, folder, noted: journal.isEmpty ? nil : try journal.contents())
             // What can fail comes before anything is removed.
             try spoolSources(of: plan, in: folder)
-            (kept, hasReplaced) = try begin(plan, facts, folder, journal)
+            (kept, hasReplaced) = try begin(plan, facts, at: began, folder, journal)
         } catch {
             if journal.isEmpty { journal.remove() }
             throw error
@@ -132,7 +134,7 @@ public final class Packer: @unchecked Sendable {
         _ plan: PackPlan, _ facts: PackJournal.Facts, _ folder: OutputFolder, noted: PackJournal.Contents?
     ) throws(HeadraceError) {
         if settings.resume, let noted {
-            try refuseOther(noted.facts, facts, folder.journalPath)
+            try refuseOther(noted, facts, plan, folder.journalPath)
             return try folder.refuseStrangers(among: plan)
         }
         let isReplacing = try folder.check(overwrite: settings.overwrite, isInterrupted: noted != nil)
@@ -142,13 +144,14 @@ public final class Packer: @unchecked Sendable {
     /// Makes the folder ready, and says which shards of an interrupted run can stay, and whether others were
     /// removed to make room.
     private func begin(
-        _ plan: PackPlan, _ facts: PackJournal.Facts, _ folder: OutputFolder, _ journal: PackJournal
+        _ plan: PackPlan, _ facts: PackJournal.Facts, at began: Int, _ folder: OutputFolder,
+        _ journal: PackJournal
     ) throws(HeadraceError) -> (kept: [Manifest.Shard?], hasReplaced: Bool) {
         guard settings.resume, !journal.isEmpty else {
             let hasReplaced = try folder.prepare(
                 overwrite: settings.overwrite, isInterrupted: !journal.isEmpty)
             do throws(HeadraceError) {
-                try journal.begin(facts)
+                try journal.begin(facts, at: began)
             } catch {
                 throw hasReplaced ? error.sayingTheOldSetIsGone : error
             }
@@ -164,9 +167,10 @@ public final class Packer: @unchecked Sendable {
 
     /// Throws unless an interrupted run would have written the same.
     private func refuseOther(
-        _ earlier: PackJournal.Facts, _ facts: PackJournal.Facts, _ path: String
+        _ earlier: PackJournal.Contents, _ facts: PackJournal.Facts, _ plan: PackPlan, _ path: String
     ) throws(HeadraceError) {
-        guard let difference = earlier.difference(from: facts) else { return }
+        func changed() -> String? { earlier.began.flatMap { plan.inventory.sourceChanged(after: $0) } }
+        guard let difference = earlier.facts.difference(from: facts, changed: changed()) else { return }
         throw HeadraceError(
             .exists,
             "the interrupted run cannot be resumed: \(difference); use the same sources and options, or start "
@@ -195,6 +199,7 @@ public final class Packer: @unchecked Sendable {
     }
 
     private func makePlan() throws(HeadraceError) -> PackPlan {
+        try OutputFolder(settings.pattern).refuseToLie(in: sources.flatMap(\.folders))
         var inventory = PackInventory(
             format: settings.format, onDefect: settings.onDefect, byteLimit: settings.inventoryByteCount
         ) { [self] in lock.withLock { isCancelled } }
