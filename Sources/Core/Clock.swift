@@ -1,9 +1,12 @@
 internal import Glibc
 
-/// Time from the kernel's monotonic clocks, in nanoseconds.
+/// Time from the kernel's clocks, in nanoseconds.
 package enum Clock {
     /// Nanoseconds since an arbitrary start; never goes back.
     package static func now() -> Int { read(CLOCK_MONOTONIC) }
+
+    /// Nanoseconds since 1970, as the times of files have them; goes back where somebody sets the clock.
+    package static func sinceEpoch() -> Int { read(CLOCK_REALTIME) }
 
     /// CPU time of the calling thread, user and system together.
     package static func threadCPU() -> Int { read(CLOCK_THREAD_CPUTIME_ID) }

@@ -203,7 +203,7 @@ private struct PackReport {
         }
         for rest in summary.unreadableRests.prefix(shownDefects) {
             StandardError.say(
-                "headrace: note: the rest of \(printable(rest.path)), \(rest.byteCount) bytes, cannot be read"
+                "headrace: note: the rest of \(printable(rest.path)), \(rest.sizeInWords), cannot be read"
                     + (rest.isCounted ? "" : "; how many samples that are is not known, they count as one"))
         }
         if summary.unreadableRests.count > shownDefects {
@@ -271,6 +271,7 @@ private struct PackReport {
                     summary.unreadableRests.map {
                         .object([
                             JSONMember("shard", .string($0.path)), JSONMember("bytes", .int($0.byteCount)),
+                            JSONMember("size_known", .bool($0.isSizeKnown)),
                         ])
                     })),
             JSONMember("leftovers", .array(summary.leftovers.map { .string($0) })),

@@ -1,14 +1,19 @@
 internal import CHeadraceRing
 
 /// Where a file system keeps its bytes, as far as its magic number tells.
-struct FileSystemKind {
+package struct FileSystemKind {
     private let magic: UInt32
 
     /// The kind of file system that holds `path`; nil when the system will not say.
-    init?(ofPath path: String) {
+    package init?(ofPath path: String) {
         let answer = unsafe headrace_file_system_magic(path)
         guard answer >= 0 else { return nil }
         magic = UInt32(truncatingIfNeeded: answer)
+    }
+
+    /// What is in it is made up by the kernel, and nobody can put files there: proc, sysfs and their like.
+    package var isKernels: Bool {
+        [0x9FA0, 0x6265_6572, 0x6462_6720, 0x6367_7270, 0x0027_E0EB, 0x1CD1].contains(magic)
     }
 
     /// tmpfs and ramfs.

@@ -37,6 +37,13 @@ package enum LocalFiles {
         }
     }
 
+    /// The path, without links in it, of what `path` leads to; nil when nothing is there.
+    package static func resolved(_ path: String) -> String? {
+        guard let found = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(found) }
+        return unsafe String(validatingCString: found)
+    }
+
     /// Size and time of a regular file. Throws `notFound`, or `io` when it is something else.
     package static func entry(_ path: String) throws(HeadraceError) -> Entry {
         let seen = try look(path)

@@ -110,11 +110,12 @@ import Testing
     @Test func shardsAreNotPackedIntoThemselves() throws {
         let tree = try PackTree()
         try tree.put("a.txt", "a")
-        var options = PackOptions(output: "\(tree.source)/x-%d.tar")
+        var options = tree.options("x-%d.tar")
         try tree.pack(options)
+        #expect(link("\(tree.output)/x-0.tar", "\(tree.source)/linked.tar") == 0)
         options.overwrite = true
         let error = #expect(throws: HeadraceError.self) { try tree.pack(options) }
-        #expect(error?.code == .usage)
+        #expect(error?.code == .usage && error?.place.shard == "\(tree.source)/linked.tar")
     }
 
     /// Changes a file after it was listed and before it is read.

@@ -212,6 +212,36 @@ import Testing
             try Packer([DirectorySource(tree.source)], options: Self.options(tree.output, "x-%02d.tar")).run()
         }
         #expect(error?.code == .exists && error?.place.shard == "\(tree.output)/x-99.tar")
+        let planned = #expect(throws: HeadraceError.self) {
+            try Packer([DirectorySource(tree.source)], options: Self.options(tree.output, "x-%02d.tar"))
+                .plan()
+        }
+        #expect(planned?.description == error?.description)
+    }
+
+    /// What is no change of content counts as well, and the file is named.
+    @Test func aSourceThatSomethingWasDoneToIsNamed() throws {
+        let tree = try makeTree()
+        let name = "x-%02d.tar"
+        try interrupt(tree, name, after: 60)
+        func message(_ change: (inout PackOptions) -> Void = { _ in }) -> String {
+            var options = Self.options(tree.output, name)
+            change(&options)
+            let packer = try? Packer([DirectorySource(tree.source)], options: options)
+            let error = #expect(throws: HeadraceError.self) { try packer?.run() }
+            #expect(error?.code == .exists)
+            return error?.message ?? ""
+        }
+        #expect(message { $0.order = .shuffled(seed: 4) }.contains("in another order"))
+        // Files' times are those of the last tick of a clock.
+        let victim = "\(tree.source)/s120.txt"
+        let journal = "\(tree.output)/.headrace/\(name).run"
+        let lines = try String(contentsOfFile: journal, encoding: .utf8).split(separator: "\n")
+        let plan = try JSONSerialization.jsonObject(with: Data(lines[0].utf8)) as? [String: Any]
+        let began = try #require(plan?["began"] as? Int)
+        repeat { chmod(victim, 0o600) } while FileIdentity(victim)?.changeTime ?? .max <= began
+        let told = message()
+        #expect(told.contains("'\(victim)' was changed since") && told.contains("rights"), "\(told)")
     }
 
     @Test func repackedShardsResumeToo() throws {

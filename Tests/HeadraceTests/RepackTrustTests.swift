@@ -56,6 +56,21 @@ import Testing
         #expect(try repack(tree, alone).summary.sampleCount == 8)
     }
 
+    /// A link to a shard is held against the manifest beside the shard, whatever the link is called.
+    @Test(arguments: ["b.tar", "other.tar"])
+    func aLinkedShardIsHeldAgainstItsManifest(name: String) throws {
+        let (tree, shard) = try tree("b.tar")
+        let alias = "\(tree.root)/l/\(name)"
+        try FileManager.default.createDirectory(atPath: "\(tree.root)/l", withIntermediateDirectories: true)
+        #expect(symlink("../out/b.tar", alias) == 0)
+        #expect(try repack(tree, alias).summary.sampleCount == 8)
+        var bytes = try tree.content(shard)
+        bytes[600] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: shard))
+        let error = #expect(throws: HeadraceError.self) { try repack(tree, alias, .skip(limit: .max)) }
+        #expect(error?.code == .checksumMismatch && error?.place.shard == alias)
+    }
+
     @Test(arguments: ["b.tar", "b.tfrecord"])
     func aLostRestHasNoLimit(name: String) throws {
         let (tree, shard) = try tree(name)
@@ -73,6 +88,38 @@ import Testing
             let error = #expect(throws: HeadraceError.self) { try repack(tree, alone, policy) }
             #expect(error?.code == .tooManyDefects, "\(error.map(\.description) ?? "")")
         }
+    }
+
+    /// A stream that ends early: what came out of it and makes no whole sample is lost, and nobody knows how
+    /// much more would have come.
+    @Test(arguments: [".gz", ".zst"])
+    func theRestOfACutStreamIsOfUnknownSize(ending: String) throws {
+        let (tree, shard) = try tree("b.tar")
+        let plain = try tree.content(shard)
+        let alone = "\(tree.root)/alone.tar"
+        try Data(plain).write(to: URL(fileURLWithPath: alone))
+        let tool = ending == ".gz" ? "gzip" : "zstd"
+        guard try PackOracle.run(["sh", "-c", "command -v \(tool)"])?.status == 0 else {
+            return print("SKIPPED: the program \(tool) is not installed")
+        }
+        // All of the bytes but the end of the stream, so that how many came out does not depend on the codec.
+        let cut = plain.count / 2 + 30
+        let words = "head -c \(cut) '\(alone)' | \(tool) -qc >'\(alone)\(ending)'"
+        #expect(try PackOracle.run(["sh", "-c", words])?.status == 0)
+        let size = try tree.content(alone + ending).count
+        #expect(truncate(alone + ending, off_t(size - 3)) == 0)
+        let summary = try repack(tree, alone + ending, .skip(limit: .max)).summary
+        let rest = try #require(summary.unreadableRests.first)
+        #expect(!rest.isSizeKnown && !rest.isCounted && rest.byteCount > 0)
+        #expect(rest.byteCount == summary.sourceBytes.lost && rest.sizeInWords.contains("of unknown size"))
+        let account = summary.sourceBytes
+        if ending == ".gz" { #expect(account.parsed + account.ignored + account.lost == cut) }
+        let error = #expect(throws: HeadraceError.self) { try repack(tree, alone + ending, .skip(limit: 7)) }
+        #expect(error?.message.contains("of unknown size (\(rest.byteCount) bytes") == true)
+        // That of a plain shard is known.
+        truncate(alone, off_t(cut))
+        let known = try #require(try repack(tree, alone, .skip(limit: .max)).summary.unreadableRests.first)
+        #expect(known.isSizeKnown && known.sizeInWords == "\(known.byteCount) bytes" && known.byteCount > 0)
     }
 
     @Test func generatedKeysTellFilesApart() {

@@ -237,24 +237,6 @@ import Testing
             }
         }
         #expect(error?.code == .tooManyDefects)
-        // Nobody knows how many rows a quote swallows that is never closed.
-        try tree.put("r.csv", "a,b\n1,2\n3,\"4\n5,6\n7,8\n")
-        for limit in [5, Int.max] {
-            func pack() throws -> PackResult {
-                try Self.pack(tree, ["r.csv"]) { _, options in
-                    options.overwrite = true
-                    options.onDefect = .skip(limit: limit)
-                }
-            }
-            if limit == 5 {
-                let error = #expect(throws: HeadraceError.self) { try pack() }
-                #expect(error?.code == .tooManyDefects)
-            } else {
-                let summary = try pack().summary
-                #expect(summary.sampleCount == 1 && summary.ignored == [.defect: 1])
-                #expect(summary.unreadableRests.map(\.byteCount) == [13])
-            }
-        }
     }
 
     /// Marks and line ends that editors leave are no part of any value.

@@ -86,6 +86,13 @@ package final class ShardReader {
     /// Whether damage has made the rest of the shard unreadable, so far.
     var isCutShort: Bool { pass.unpacker.isDamaged }
 
+    /// Uncompressed bytes that are lost with the rest of the shard where its codec failed; nil where it did
+    /// not.
+    var cutByteCount: Int? { pass.unpacker.cutByteCount }
+
+    /// Whether the file, or its seek table, tells how many uncompressed bytes the shard has.
+    var isSizeKnown: Bool { pass.layout?.uncompressedSize(fileSize: fileSize) != nil }
+
     /// Size of the uncompressed shard: as its file or seek table says, else what has been decompressed so far.
     package var uncompressedByteCount: Int {
         pass.layout?.uncompressedSize(fileSize: fileSize) ?? pass.unpacker.seen

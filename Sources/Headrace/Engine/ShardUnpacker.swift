@@ -53,6 +53,9 @@ final class ShardUnpacker {
     private(set) var isDamaged = false
     private var isConcluded = false
     private var lost = 0
+    /// Bytes behind the last whole sample that came out of a codec before it failed, or all that should have
+    /// come where their number is known; nil where no codec failed.
+    private(set) var cutByteCount: Int?
     /// Uncompressed bytes that have come by: what the account is held against where the shard's size is unknown.
     private(set) var seen = 0
 
@@ -365,7 +368,9 @@ final class ShardUnpacker {
             chunk.firstOrdinal = ordinal
         }
         let place = offset + (carry?.count ?? 0)
-        if let total { lost += max(0, total - offset) } else { lost += carry?.count ?? 0 }
+        let cut = total.map { max(0, $0 - offset) } ?? carry?.count ?? 0
+        lost += cut
+        cutByteCount = cut
         chunk.table.appendDefect(error, offset: place)
         ordinal += 1
         appendMissing(to: chunk, at: place)

@@ -49,6 +49,16 @@ package final class ShardSidecars: @unchecked Sendable {
         }.get()
     }
 
+    /// What a manifest says of the shard at `path`: the one beside it or, where that does not know the shard,
+    /// the one beside the file that the path leads to. Nil where neither does.
+    func entry(
+        ofShard path: String
+    ) throws(HeadraceError) -> (set: Manifest.ShardSet, shard: Manifest.Shard)? {
+        if let entry = try folder(ofShard: path)?.entry(named: baseName(path)) { return entry }
+        guard let target = LocalFiles.resolved(path) else { return nil }
+        return try folder(ofShard: target)?.entry(named: baseName(target))
+    }
+
     /// The index of the shard at `path`; nil where there is none.
     static func index(ofShard path: String) throws(HeadraceError) -> ShardIndex? {
         do throws(HeadraceError) {

@@ -125,7 +125,7 @@ struct FinishedSet {
 
 extension PackInventory {
     /// A source that something was done to after `time`; nil where there is none.
-    fileprivate func sourceChanged(after time: Int) -> String? {
+    func sourceChanged(after time: Int) -> String? {
         sourcePaths.first { path in
             guard let identity = FileIdentity(path) else { return true }
             return identity.changeTime > time

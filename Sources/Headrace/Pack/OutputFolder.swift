@@ -28,24 +28,42 @@ struct OutputFolder {
     ///
     /// Shards of the pattern that are there are refused, or removed with their indexes and their part of the
     /// manifest when `overwrite` is set: all of them and before anything is written, so that old and new ones
-    /// never stand side by side as if they were one set.
-    func prepare(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
+    /// never stand side by side as if they were one set. Says whether there was anything to remove.
+    func prepare(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) -> Bool {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
         let present = try present()
-        guard !present.isNothing else { return }
+        guard !present.isNothing else { return false }
         guard overwrite else { throw refusal(of: present, isInterrupted: isInterrupted) }
         // The manifest first: from here on nobody may take the shards for a whole set.
         var manifest = present.manifest
         manifest.sets.removeAll(where: isOwn)
         if present.isListed { try write(manifest) }
-        for path in present.indexes + present.shards { try remove(path) }
+        do throws(HeadraceError) {
+            for path in present.indexes + present.shards { try remove(path) }
+        } catch {
+            throw error.sayingTheOldSetIsGone
+        }
+        return true
     }
 
-    /// Throws what ``prepare(overwrite:isInterrupted:)`` would, and changes nothing.
-    func check(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) {
+    /// Throws what ``prepare(overwrite:isInterrupted:)`` would, and changes nothing. Says whether that would
+    /// remove anything.
+    func check(overwrite: Bool, isInterrupted: Bool) throws(HeadraceError) -> Bool {
         let present = try present()
         if !present.isNothing, !overwrite { throw refusal(of: present, isInterrupted: isInterrupted) }
+        return !present.isNothing
+    }
+
+    /// Throws where a shard of the pattern is none that the plan of an interrupted run has.
+    func refuseStrangers(among plan: PackPlan) throws(HeadraceError) {
+        let plannedNames = Set(plan.shards.indices.map { pattern.name($0) })
+        guard
+            let name = try names(in: path).first(where: { pattern.matches($0) && !plannedNames.contains($0) })
+        else { return }
+        throw HeadraceError(
+            .exists, "this shard is none of the interrupted run's; move it away",
+            at: .init(shard: pattern.directory + name))
     }
 
     /// Paths of the shards of the pattern that are there and of their indexes: what a run removes to make
@@ -97,6 +115,7 @@ struct OutputFolder {
     ) throws(HeadraceError) -> [Manifest.Shard?] {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
+        try refuseStrangers(among: plan)
         var kept: [Manifest.Shard?] = Array(repeating: nil, count: plan.shards.count)
         for entry in entries where kept.indices.contains(entry.number) && kept[entry.number] == nil {
             if try isWhole(entry, isCancelled) {
@@ -105,13 +124,7 @@ struct OutputFolder {
             }
         }
         let keptNames = Set(kept.compactMap { $0?.name })
-        let plannedNames = Set(plan.shards.indices.map { pattern.name($0) })
         for name in try names(in: path) where pattern.matches(name) && !keptNames.contains(name) {
-            guard plannedNames.contains(name) else {
-                throw HeadraceError(
-                    .exists, "this shard is none of the interrupted run's; move it away",
-                    at: .init(shard: pattern.directory + name))
-            }
             try remove(pattern.directory + name)
         }
         for name in try names(in: sidecars) where name.hasSuffix(".index") {
@@ -223,6 +236,68 @@ struct OutputFolder {
             if slash == sidecars.utf8.endIndex { return }
             end = slash
         }
+    }
+
+    /// Throws where ``makeDirectories()`` is bound to fail, or files in the folders are, and changes nothing.
+    func checkCanBeMade() throws(HeadraceError) {
+        for folder in [path, sidecars] {
+            var part = folder
+            var status = stat()
+            while unsafe stat(part, &status) != 0 {
+                guard errno == ENOENT, let above = Self.folder(above: part) else {
+                    throw Self.refused(part, errno)
+                }
+                part = above
+            }
+            guard status.st_mode & S_IFMT == S_IFDIR else { throw Self.refused(part, ENOTDIR) }
+            if unsafe access(part, W_OK | X_OK) != 0 { throw Self.refused(part, errno) }
+            if FileSystemKind(ofPath: part)?.isKernels == true { throw Self.refused(part, EROFS) }
+        }
+    }
+
+    /// Throws where the folder lies in one of `sources`, folders all of whose files are samples: a run that is
+    /// gone on with would find its own shards among them. What has a part that begins with a dot is passed over
+    /// there.
+    func refuseToLie(in sources: [String]) throws(HeadraceError) {
+        let owners = sources.map { (path: $0, identity: FileIdentity($0)) }
+        var isHidden = false
+        func look(at part: String) {
+            if baseName(part).hasPrefix("."), baseName(part) != "." { isHidden = true }
+        }
+        var part = path.hasSuffix("/") && path != "/" ? String(path.dropLast()) : path
+        while LocalFiles.resolved(part) == nil {
+            look(at: part)
+            guard let above = Self.folder(above: part) else { return }
+            part = above
+        }
+        var place = LocalFiles.resolved(part)
+        while let here = place, !isHidden {
+            if let identity = FileIdentity(here), let owner = owners.first(where: { $0.identity == identity })
+            {
+                throw HeadraceError(
+                    .usage,
+                    "the output's folder lies in '\(owner.path)', which is to be packed: shards would be found among "
+                        + "the samples; write to a folder outside of it, or to one whose name begins with a dot",
+                    at: .init(shard: path))
+            }
+            look(at: here)
+            place = Self.folder(above: here)
+        }
+    }
+
+    /// The path without its last part; nil where there is nothing above.
+    static func folder(above path: String) -> String? {
+        var bytes = Array(path.utf8)
+        while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
+        if bytes == Array("/".utf8) || bytes == Array(".".utf8) { return nil }
+        guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+        return slash == 0 ? "/" : String(decoding: bytes[..<slash], as: UTF8.self)
+    }
+
+    private static func refused(_ path: String, _ number: Int32) -> HeadraceError {
+        HeadraceError(
+            .io, "the output's directory cannot be made here, or nothing be written to it",
+            at: .init(shard: path), cause: errorDescription(number))
     }
 
     private func remove(_ path: String) throws(HeadraceError) {

@@ -62,7 +62,9 @@ public struct PackInventory: Sendable {
     private var fieldIndex: [ByteName: Int] = [:]
     private var problems: [HeadraceError] = []
     private var problemCount = 0
-    private let limits = FormatLimits()
+    /// What is the key of the samples of a file, where that was chosen.
+    private(set) var keyFields: [String: String] = [:]
+    let limits = FormatLimits()
     /// Fields whose names had to be changed: old names to new.
     private(set) var renamedFields: [String: String] = [:]
 
@@ -111,13 +113,15 @@ public struct PackInventory: Sendable {
             return refuse(
                 .limitExceeded,
                 "the sample has \(fields.count) fields, readers accept \(limits.fieldsPerSample)",
-                key: key)
+                at: Self.place(fields[0].payload, key: key))
         }
         let first = self.fields.count
         for (name, payload) in fields {
             if let problem = Self.problem(key: key, field: name, byteCount: payload.byteCount, limits) {
                 self.fields.removeSubrange(first...)
-                return refuse(problem.code, problem.message, key: key, field: name)
+                return refuse(
+                    problem.code, problem.message + keyAdvice(key, name, payload),
+                    at: Self.place(payload, key: key, field: name))
             }
             self.fields.append(Field(name: intern(name), payload: payload))
         }
@@ -127,9 +131,11 @@ public struct PackInventory: Sendable {
             sorted.sort { byteOrder(names[$0.name], names[$1.name]) < 0 }
             for index in first + 1..<self.fields.count where sorted[index - 1].name == sorted[index].name {
                 self.fields.removeSubrange(first...)
+                let other = Self.words(sorted[index - 1].payload.place)
                 return refuse(
-                    .duplicateField, "two files make the same field: names are compared in lower case",
-                    key: key, field: names[sorted[index].name])
+                    .duplicateField,
+                    "two files make the same field: names are compared in lower case; the other is \(other)",
+                    at: Self.place(sorted[index].payload, key: key, field: names[sorted[index].name]))
             }
             if !keepsOrder || format == .tfrecord { self.fields.replaceSubrange(first..., with: sorted) }
         }
@@ -167,6 +173,9 @@ public struct PackInventory: Sendable {
             + readPaths.sorted()
     }
 
+    /// Notes that the keys of the samples of a file come from its member or column `name`.
+    mutating func noteKeyField(_ name: String, of path: String) { keyFields[path] = name }
+
     /// Tells that a field got another name, because readers would not have taken its own.
     mutating func noteRenamed(_ old: String, to new: String) {
         if renamedFields.count < FieldNames.limit { renamedFields[old] = new }
@@ -190,17 +199,11 @@ public struct PackInventory: Sendable {
             byteCount += cost
             return true
         }
-        let path =
-            switch fields[firstField].payload {
-            case .file(let path, _, _): path as String?
-            case .item(let items, _, _): (items as? SourceItems)?.bytes.file.path
-            case .bytes: nil as String?
-            }
         overflow = HeadraceError(
             .limitExceeded,
             "the list of samples would take more than \(ByteCount(byteLimit)) of memory from its sample number "
                 + "\(samples.count) on (limit inventoryByteCount); \(Self.advice)",
-            at: .init(shard: path, key: key))
+            at: .init(shard: fields[firstField].payload.place.shard, key: key))
         return false
     }
 
@@ -238,18 +241,19 @@ public struct PackInventory: Sendable {
     /// Bytes of an allocation of Swift's for so many: with a header of 32, in steps of 16.
     private static func allocation(_ byteCount: Int) -> Int { (32 + byteCount + 15) & ~15 }
 
-    /// Throws the defect, or leaves the sample out where the policy allows it.
-    mutating func leaveOut(_ defect: HeadraceError) throws(HeadraceError) {
+    /// Throws the defect, or leaves the sample out where the policy allows it: as `count` samples, where it may
+    /// be as many.
+    mutating func leaveOut(_ defect: HeadraceError, count: Int = 1) throws(HeadraceError) {
         guard defect.code.category == .data else { throw defect }
         switch onDefect {
         case .fail: throw defect
         case .skip(let limit):
-            ignore(.defect, path: defect.description)
+            ignore(.defect, count, path: defect.description)
             guard ignored[.defect]! <= limit else {
                 throw Self.tooMany(ignored[.defect]!, "\(limit)", defect)
             }
         case .skipShare(let share):
-            ignore(.defect, path: defect.description)
+            ignore(.defect, count, path: defect.description)
             // A share says nothing of the first few.
             if ignored[.defect]! + samples.count >= Self.shareJudgedFrom { try checkShare(share, defect) }
         }
@@ -257,9 +261,14 @@ public struct PackInventory: Sendable {
 
     /// Counts the bytes of a source shard.
     mutating func count(_ account: ShardAccount) {
-        sourceBytes.parsed += account.bytesParsed
-        sourceBytes.ignored += account.bytesIgnored
-        sourceBytes.lost += account.bytesLost
+        count(parsed: account.bytesParsed, ignored: account.bytesIgnored, lost: account.bytesLost)
+    }
+
+    /// Counts uncompressed bytes of a source: what became of them.
+    public mutating func count(parsed: Int = 0, ignored: Int = 0, lost: Int = 0) {
+        sourceBytes.parsed += parsed
+        sourceBytes.ignored += ignored
+        sourceBytes.lost += lost
     }
 
     /// Notes that a shard cannot be read to its end. Nobody knows how many samples that are unless it is
@@ -269,7 +278,7 @@ public struct PackInventory: Sendable {
         if rest.isCounted || onDefect == .skip(limit: .max) { return }
         throw HeadraceError(
             .tooManyDefects,
-            "the rest of the shard, \(rest.byteCount) bytes, cannot be read, and no manifest tells how many "
+            "the rest of the shard, \(rest.sizeInWords), cannot be read, and no manifest tells how many "
                 + "samples it holds: no limit on damaged samples can be held against it; skip without a limit "
                 + "to leave it out", at: .init(shard: rest.path), cause: ignoredExamples[.defect]?.last)
     }
@@ -306,9 +315,21 @@ public struct PackInventory: Sendable {
         _ code: HeadraceError.Code, _ message: String, path: String? = nil, key: String? = nil,
         field: String? = nil
     ) {
+        refuse(code, message, at: .init(shard: path, key: key, field: field))
+    }
+
+    mutating func refuse(_ code: HeadraceError.Code, _ message: String, at place: HeadraceError.Place) {
         problemCount += 1
         guard problems.count < Self.namesInMessages else { return }
-        problems.append(HeadraceError(code, message, at: .init(shard: path, key: key, field: field)))
+        problems.append(HeadraceError(code, message, at: place))
+    }
+
+    /// Where a sample with this payload is.
+    static func place(_ payload: PackPayload, key: String, field: String? = nil) -> HeadraceError.Place {
+        var place = payload.place
+        place.key = key
+        place.field = field
+        return place
     }
 
     /// Throws the first problem, with the others named in it.
@@ -322,23 +343,6 @@ public struct PackInventory: Sendable {
             error.message += problemCount > problems.count ? "; ...)" : ")"
         }
         throw error
-    }
-
-    /// Refuses keys that occur twice, whichever sources they come from. Records that are kept as they are
-    /// may: their keys are not written, and whatever they hold was there before.
-    mutating func refuseDuplicateKeys() {
-        func precedes(_ a: Int, _ b: Int) -> Bool {
-            byteOrder(samples[a].key, samples[b].key) < 0
-        }
-        var order = samples.indices.filter { !samples[$0].isRecord }
-        // One directory, or one file after the other, comes sorted already: no need to sort ten million keys.
-        guard !zip(order, order.dropFirst()).allSatisfy({ precedes($0, $1) }) else { return }
-        order.sort(by: precedes)
-        for (a, b) in zip(order, order.dropFirst()) where !precedes(a, b) {
-            refuse(
-                .duplicateKey, "two samples have this key; give each source names of its own",
-                key: samples[a].key)
-        }
     }
 
     /// Gives each sample the field `cls`: the rank of its top directory. Returns the directories in that
@@ -387,7 +391,7 @@ public struct PackInventory: Sendable {
     }
 
     /// Why member `key`.`field` would not come back as field `field` of sample `key`; nil when it would.
-    private static func problem(
+    static func problem(
         key: String, field: String, byteCount: Int, _ limits: FormatLimits
     ) -> (code: HeadraceError.Code, message: String)? {
         let nameByteCount = key.utf8.count + 1 + field.utf8.count

@@ -32,6 +32,16 @@ final class PackJournal: @unchecked Sendable {
         var sources: String
     }
 
+    /// What an interrupted run noted.
+    struct Contents {
+        var facts: Facts
+        /// When its sources were looked at, in nanoseconds since 1970; nil where that was not noted.
+        var began: Int?
+        var entries: [Entry] = []
+        /// Numbers of the processes that worked at it.
+        var processes: [Int] = []
+    }
+
     let path: String
     private let lock = Lock()
     private var descriptor: Int32
@@ -85,7 +95,7 @@ final class PackJournal: @unchecked Sendable {
     func removeUnlessUseful() { if lock.withLock({ finishedCount == 0 }) { remove() } }
 
     /// Begins a new run in place of whatever is in it.
-    func begin(_ facts: Facts) throws(HeadraceError) {
+    func begin(_ facts: Facts, at began: Int) throws(HeadraceError) {
         guard ftruncate(descriptor, 0) == 0 else { throw Self.failed("emptied", path, errno) }
         finishedCount = 0
         try append(
@@ -95,6 +105,7 @@ final class PackJournal: @unchecked Sendable {
                 JSONMember("samples", .int(facts.sampleCount)),
                 JSONMember("shards", .int(facts.shardCount)),
                 JSONMember("sources", .string(facts.sources)),
+                JSONMember("began", .int(began)),
             ]))
         try noteProcess()
     }
@@ -170,14 +181,11 @@ final class PackJournal: @unchecked Sendable {
     }
 
     /// What the interrupted run noted.
-    func contents() throws(HeadraceError) -> (facts: Facts, entries: [Entry], processes: [Int]) {
-        try Self.contents(of: text, path)
-    }
+    func contents() throws(HeadraceError) -> Contents { try Self.contents(of: text, path) }
 
-    static func contents(
-        of text: [UInt8], _ path: String
-    ) throws(HeadraceError) -> (facts: Facts, entries: [Entry], processes: [Int]) {
+    static func contents(of text: [UInt8], _ path: String) throws(HeadraceError) -> Contents {
         var facts: Facts?
+        var began: Int?
         var entries: [Entry] = []
         var processes: [Int] = []
         for line in text.split(separator: UInt8(ascii: "\n")) {
@@ -185,6 +193,7 @@ final class PackJournal: @unchecked Sendable {
             if value["schema"] != nil {
                 guard facts == nil, let read = Self.facts(value) else { break }
                 facts = read
+                began = value["began"]?.intValue
             } else if let process = value["process"]?.intValue {
                 processes.append(process)
             } else if let number = value["shard"]?.intValue,
@@ -202,7 +211,7 @@ final class PackJournal: @unchecked Sendable {
                 "the journal of the interrupted run cannot be read; start over with --overwrite",
                 at: .init(shard: path))
         }
-        return (facts, entries, processes)
+        return Contents(facts: facts, began: began, entries: entries, processes: processes)
     }
 
     private static func facts(_ value: JSONValue) -> Facts? {
@@ -224,8 +233,9 @@ extension PackJournal.Facts {
         sources = plan.inventory.fingerprint()
     }
 
-    /// Why a run with `other` facts is not the same; nil when it is.
-    func difference(from other: PackJournal.Facts) -> String? {
+    /// Why a run with `other` facts is not the same; nil when it is. `changed` is a source that something was
+    /// done to in between.
+    func difference(from other: PackJournal.Facts, changed: @autoclosure () -> String?) -> String? {
         for name in Set(options.keys).union(other.options.keys).sorted()
         where options[name] != other.options[name] {
             return "the interrupted run had \(name) \(options[name] ?? "none"), this one has "
@@ -236,6 +246,10 @@ extension PackJournal.Facts {
         }
         guard self != other else { return nil }
         return "the sources are not what they were when the interrupted run listed them"
+            + (changed().map {
+                ": '\($0)' was changed since (what counts is not only its content: rights, owner, links and times "
+                    + "do, too)"
+            } ?? " (others, in another order, or other fields of them)")
     }
 }
 

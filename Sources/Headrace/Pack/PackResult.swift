@@ -45,7 +45,7 @@ public struct PackSummary: Sendable, Equatable {
     public var ignored: [IgnoredReason: Int]
     /// Some of the paths behind ``ignored``.
     public var ignoredExamples: [IgnoredReason: [String]]
-    /// Where the bytes of shards that are packed again went.
+    /// Where the bytes of the sources went.
     public var sourceBytes: PackSourceBytes
     /// Shards that damage hides the rest of.
     public var unreadableRests: [PackUnreadableRest]
@@ -54,14 +54,16 @@ public struct PackSummary: Sendable, Equatable {
     public var leftovers: [String]
 }
 
-/// Where the uncompressed bytes of source shards went: each byte is in one of the three. Of a compressed
+/// Where the uncompressed bytes of the sources went: each byte of each file is in one of the three.
+///
+/// Of a .npz these are the bytes of its arrays as .npy files, without the archive around them. Of a compressed
 /// shard that nothing could be decompressed of, the bytes of its file are lost.
 public struct PackSourceBytes: Sendable, Equatable {
-    /// Headers, payloads and padding that were understood.
+    /// Headers, payloads, line ends and padding that were understood.
     public var parsed = 0
-    /// Passed over by a rule of the format.
+    /// Passed over by a rule of the format: blank lines, byte order marks, members and files that are no field.
     public var ignored = 0
-    /// Lost to damage.
+    /// Lost to damage: what was left out.
     public var lost = 0
 }
 
@@ -69,11 +71,18 @@ public struct PackSourceBytes: Sendable, Equatable {
 public struct PackUnreadableRest: Sendable, Equatable {
     /// Path of the shard.
     public var path: String
-    /// Uncompressed bytes that cannot be read, as far as the shard's size is known; those of its file where
-    /// nothing of it could be decompressed.
+    /// Uncompressed bytes that are lost with it. Where the size is not known: those that were decompressed and
+    /// make no whole sample; those of the shard's file where nothing could be decompressed.
     public var byteCount: Int
+    /// Whether the file or its seek table tells how many uncompressed bytes there should be.
+    public var isSizeKnown: Bool
     /// Whether a manifest tells how many samples those were. Else they count as one.
     public var isCounted: Bool
+
+    /// Its size in words.
+    package var sizeInWords: String {
+        isSizeKnown ? "\(byteCount) bytes" : "of unknown size (\(byteCount) bytes count as lost)"
+    }
 }
 
 /// One shard that was written.

@@ -10,6 +10,17 @@ public protocol PackSource: Sendable {
     func addSamples(to inventory: inout PackInventory) throws(HeadraceError)
 }
 
+extension PackSource {
+    /// Folders all of whose files are samples: shards that are written there would become some.
+    var folders: [String] {
+        switch self {
+        case let source as DirectorySource: [source.path]
+        case let source as ShardSource: source.wholeFolders
+        default: []
+        }
+    }
+}
+
 /// The bytes of one field: known in length from the start, read when their turn comes.
 public enum PackPayload: Sendable {
     /// A whole file, which must still have this size and this time of modification (nanoseconds since 1970) when it

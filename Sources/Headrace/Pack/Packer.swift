@@ -37,15 +37,14 @@ public final class Packer: @unchecked Sendable {
         let plan = try makePlan()
         let folder = OutputFolder(settings.pattern)
         let noted = try PackJournal.text(at: folder.journalPath)
-        if settings.resume, !noted.isEmpty {
-            let earlier = try PackJournal.contents(of: noted, folder.journalPath)
-            try refuseOther(earlier.facts, PackJournal.Facts(plan), folder.journalPath)
-        } else if settings.resume, let set = try folder.finishedSet() {
+        if settings.resume, noted.isEmpty, let set = try folder.finishedSet() {
             // A dry run makes no temporary file: what it would take one to see is left to the run itself.
             try refuseAnother(FinishedSet(set: set, plan: plan), folder, rendersHeads: !plan.spoolsSources)
         } else {
-            try folder.check(overwrite: settings.overwrite, isInterrupted: !noted.isEmpty)
+            let earlier = noted.isEmpty ? nil : try PackJournal.contents(of: noted, folder.journalPath)
+            try refuseStart(plan, PackJournal.Facts(plan), folder, noted: earlier)
         }
+        try folder.checkCanBeMade()
         return try summary(of: plan)
     }
 
@@ -64,6 +63,7 @@ public final class Packer: @unchecked Sendable {
             lock.withLock { engine = nil }
         }
         let kept: [Manifest.Shard?]
+        let hasReplaced: Bool
         do throws(HeadraceError) {
             if settings.resume, journal.isEmpty, let set = try folder.finishedSet() {
                 try spoolSources(of: plan, in: folder)
@@ -71,18 +71,22 @@ public final class Packer: @unchecked Sendable {
                 journal.remove()
                 return result(summary, set.shards, keptCount: set.shards.count, folder, wasFinished: true)
             }
-            kept = try begin(plan, folder, journal)
+            let began = Clock.sinceEpoch()
+            let facts = PackJournal.Facts(plan)
+            try refuseStart(plan, facts, folder, noted: journal.isEmpty ? nil : try journal.contents())
+            // What can fail comes before anything is removed.
+            try spoolSources(of: plan, in: folder)
+            (kept, hasReplaced) = try begin(plan, facts, at: began, folder, journal)
         } catch {
             if journal.isEmpty { journal.remove() }
             throw error
         }
         let shards: [Manifest.Shard]
         do throws(HeadraceError) {
-            try spoolSources(of: plan, in: folder)
             shards = try write(plan, keeping: kept, journal, report)
         } catch {
             journal.removeUnlessUseful()
-            throw error
+            throw hasReplaced ? error.sayingTheOldSetIsGone : error
         }
         let set = Manifest.ShardSet(
             pattern: settings.pattern.nameInManifest, format: settings.format, codec: settings.codec,
@@ -124,30 +128,49 @@ public final class Packer: @unchecked Sendable {
             at: .init(shard: folder.manifestPath))
     }
 
-    /// Makes the folder ready, and says which shards of an interrupted run can stay.
+    /// Throws what keeps the run from beginning, as far as it shows without a change to anything. `noted` is
+    /// what an interrupted run left.
+    private func refuseStart(
+        _ plan: PackPlan, _ facts: PackJournal.Facts, _ folder: OutputFolder, noted: PackJournal.Contents?
+    ) throws(HeadraceError) {
+        if settings.resume, let noted {
+            try refuseOther(noted, facts, plan, folder.journalPath)
+            return try folder.refuseStrangers(among: plan)
+        }
+        let isReplacing = try folder.check(overwrite: settings.overwrite, isInterrupted: noted != nil)
+        if isReplacing { try plan.inventory.checkSourcesAreThere() }
+    }
+
+    /// Makes the folder ready, and says which shards of an interrupted run can stay, and whether others were
+    /// removed to make room.
     private func begin(
-        _ plan: PackPlan, _ folder: OutputFolder, _ journal: PackJournal
-    ) throws(HeadraceError) -> [Manifest.Shard?] {
-        let facts = PackJournal.Facts(plan)
+        _ plan: PackPlan, _ facts: PackJournal.Facts, at began: Int, _ folder: OutputFolder,
+        _ journal: PackJournal
+    ) throws(HeadraceError) -> (kept: [Manifest.Shard?], hasReplaced: Bool) {
         guard settings.resume, !journal.isEmpty else {
-            try folder.prepare(overwrite: settings.overwrite, isInterrupted: !journal.isEmpty)
-            try journal.begin(facts)
-            return Array(repeating: nil, count: plan.shards.count)
+            let hasReplaced = try folder.prepare(
+                overwrite: settings.overwrite, isInterrupted: !journal.isEmpty)
+            do throws(HeadraceError) {
+                try journal.begin(facts, at: began)
+            } catch {
+                throw hasReplaced ? error.sayingTheOldSetIsGone : error
+            }
+            return (Array(repeating: nil, count: plan.shards.count), hasReplaced)
         }
         let earlier = try journal.contents()
-        try refuseOther(earlier.facts, facts, journal.path)
         let kept = try folder.keep(earlier.entries, of: plan, processes: earlier.processes) {
             self.lock.withLock { self.isCancelled }
         }
         try journal.goOn(keeping: kept.count { $0 != nil })
-        return kept
+        return (kept, false)
     }
 
     /// Throws unless an interrupted run would have written the same.
     private func refuseOther(
-        _ earlier: PackJournal.Facts, _ facts: PackJournal.Facts, _ path: String
+        _ earlier: PackJournal.Contents, _ facts: PackJournal.Facts, _ plan: PackPlan, _ path: String
     ) throws(HeadraceError) {
-        guard let difference = earlier.difference(from: facts) else { return }
+        func changed() -> String? { earlier.began.flatMap { plan.inventory.sourceChanged(after: $0) } }
+        guard let difference = earlier.facts.difference(from: facts, changed: changed()) else { return }
         throw HeadraceError(
             .exists,
             "the interrupted run cannot be resumed: \(difference); use the same sources and options, or start "
@@ -176,6 +199,7 @@ public final class Packer: @unchecked Sendable {
     }
 
     private func makePlan() throws(HeadraceError) -> PackPlan {
+        try OutputFolder(settings.pattern).refuseToLie(in: sources.flatMap(\.folders))
         var inventory = PackInventory(
             format: settings.format, onDefect: settings.onDefect, byteLimit: settings.inventoryByteCount
         ) { [self] in lock.withLock { isCancelled } }
@@ -228,5 +252,14 @@ public final class Packer: @unchecked Sendable {
             ignored: plan.inventory.ignored, ignoredExamples: plan.inventory.ignoredExamples,
             sourceBytes: plan.inventory.sourceBytes, unreadableRests: plan.inventory.unreadableRests,
             leftovers: try OutputFolder(settings.pattern).leftovers())
+    }
+}
+
+extension HeadraceError {
+    /// The same, for a run that has removed shards to make room for its own.
+    var sayingTheOldSetIsGone: HeadraceError {
+        var error = self
+        error.message += "; the shards of this name that were there before are gone (--overwrite)"
+        return error
     }
 }

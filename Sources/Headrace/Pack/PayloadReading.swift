@@ -34,6 +34,21 @@ extension PackPayload {
     }
 }
 
+extension PackInventory {
+    /// Throws where a file that samples come from is gone or may not be read. Asked before anything is removed
+    /// to make room for them.
+    func checkSourcesAreThere() throws(HeadraceError) {
+        for path in sourcePaths where unsafe access(path, R_OK) != 0 {
+            let number = errno
+            throw HeadraceError(
+                number == ENOENT ? .fileChanged : .io,
+                number == ENOENT
+                    ? "the file was there when it was listed and is gone" : "the file cannot be opened",
+                at: .init(shard: path), cause: errorDescription(number))
+        }
+    }
+}
+
 /// Copies what `destination`, which begins at byte `offset` of the item, holds of `header`, the item's first bytes;
 /// returns the part of `destination` behind that.
 func copyHead(

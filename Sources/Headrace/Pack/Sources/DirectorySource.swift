@@ -106,6 +106,10 @@ private struct DirectoryWalk {
             }
             if bytes[0] == UInt8(ascii: ".") {
                 inventory.ignore(.dotfile, path: "\(path)/\(name)")
+                let isThere = unsafe fstatat(descriptor, name, &status, 0) == 0
+                if isThere, status.st_mode & S_IFMT == S_IFREG {
+                    inventory.count(ignored: Int(status.st_size))
+                }
                 continue
             }
             guard unsafe fstatat(descriptor, name, &status, 0) == 0 else {
@@ -135,6 +139,7 @@ private struct DirectoryWalk {
                     relativePath: relative, key: String(relative[..<dot]),
                     field: String(decoding: field, as: UTF8.self), byteCount: Int(status.st_size),
                     modificationNanoseconds: modificationNanoseconds(status)))
+            return inventory.count(parsed: Int(status.st_size))
         case .meta:
             inventory.refuse(
                 .badName, "readers skip names of the form __name__, so the file would be lost; rename it",
@@ -148,6 +153,7 @@ private struct DirectoryWalk {
                     + "rename it", path: "\(root)/\(relative)")
         case .unmatched: inventory.ignore(.noExtension, path: "\(root)/\(relative)")
         }
+        inventory.count(ignored: Int(status.st_size))
     }
 
     private static func unreadable(_ path: String) -> HeadraceError {

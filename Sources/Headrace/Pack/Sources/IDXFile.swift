@@ -12,7 +12,10 @@ final class IDXFile: @unchecked Sendable {
     /// Bytes of one item: everything below the first dimension.
     let itemByteCount: Int
 
-    private let headerByteCount: Int
+    /// Uncompressed bytes of the file.
+    var byteCount: Int { headerByteCount + dimensions[0] * itemByteCount }
+
+    let headerByteCount: Int
     private let content: Content
 
     private enum Content {

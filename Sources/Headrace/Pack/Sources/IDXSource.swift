@@ -18,7 +18,10 @@ public struct IDXSource: PackSource {
 
     /// Opens the files, checks their sizes, and lists their items.
     public func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
-        for path in others { inventory.ignore(.noIDX, path: path) }
+        for path in others {
+            inventory.ignore(.noIDX, path: path)
+            inventory.count(ignored: try SourceFile(path).byteCount)
+        }
         var images: [IDXFile] = []
         var labels: [IDXFile] = []
         for path in paths.sorted(by: { byteOrder($0, $1) < 0 }) {
@@ -26,6 +29,7 @@ public struct IDXSource: PackSource {
                 throw HeadraceError(.unknownFormat, "this is no IDX file", at: .init(shard: path))
             }
             inventory.noteRead(path)
+            inventory.count(parsed: file.byteCount)
             if file.dimensions.count == 1 { labels.append(file) } else { images.append(file) }
         }
         for image in images {
@@ -151,9 +155,13 @@ public struct IDXSource: PackSource {
 }
 
 /// The items of an IDX file as .npy files.
-private final class IDXArrays: PackItems {
+private final class IDXArrays: PlacedItems {
     private let file: IDXFile
     private let header: [UInt8]
+
+    var path: String { file.path }
+
+    func start(of item: Int) -> Int { file.headerByteCount + item * file.itemByteCount }
 
     init(_ file: IDXFile, header: [UInt8]) {
         self.file = file

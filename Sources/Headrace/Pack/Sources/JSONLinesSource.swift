@@ -28,6 +28,7 @@ public struct JSONLinesSource: PackSource {
             let codec = try file.codec()
             let items = SourceItems(inventory.bytes(of: file, codec: codec))
             let lines = try LineReader(file, codec: codec)
+            if let keyField { inventory.noteKeyField(keyField, of: path) }
             let keys = GeneratedKeys(path)
             var keyMember = KeyMember(name: keyField)
             while try lines.next() {
@@ -36,6 +37,7 @@ public struct JSONLinesSource: PackSource {
                 do throws(HeadraceError) {
                     guard let object = try object(lines) else {
                         inventory.ignore(.blankLine, path: "\(path):\(line.number)")
+                        inventory.count(ignored: lines.wholeByteCount)
                         continue
                     }
                     let key = try key(object, lines) ?? keys.key(line.number - 1)
@@ -43,8 +45,11 @@ public struct JSONLinesSource: PackSource {
                     let payload = PackPayload.item(
                         items, index: line.offset + object.lowerBound, byteCount: object.count)
                     inventory.add(key: key, fields: [(name: "json", payload: payload)])
+                    let mark = lines.markByteCount
+                    inventory.count(parsed: lines.wholeByteCount - mark, ignored: mark)
                 } catch {
                     try keyMember.leaveOut(error, &inventory)
+                    inventory.count(lost: lines.wholeByteCount)
                 }
             }
             try keyMember.checkFound(path)
@@ -91,8 +96,7 @@ public struct JSONLinesSource: PackSource {
             return byte == 0x20 || byte == 0x09 || byte == 0x0D
         }
         // A byte order mark is no part of the text.
-        let hasMark = unsafe lines.current.offset == 0 && bytes.starts(with: [0xEF, 0xBB, 0xBF])
-        var start = hasMark ? 3 : 0
+        var start = lines.markByteCount
         var end = bytes.count
         while start < end, isSpace(start) { start += 1 }
         while start < end, isSpace(end - 1) { end -= 1 }

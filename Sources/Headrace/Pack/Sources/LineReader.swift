@@ -6,6 +6,9 @@ internal import HeadraceFormats
 enum TextLimits {
     /// Bytes of one line, or of one row of a table with all the lines in it.
     static let lineByteCount = 256 << 20
+    /// Bytes of a quoted value of a table that goes on over more than one line: where it has more, its quote is
+    /// held for one that is never closed.
+    static let quotedByteCount = 64 << 20
     /// Columns of a table: what readers accept as fields.
     static let columns = FormatLimits().fieldsPerSample
     /// Objects without the member that is to be the key, before any has it, until the name is held for wrong.
@@ -32,6 +35,8 @@ final class LineReader {
     private var bufferOffset = 0
     private var lineCount = 0
     private var firstNumber = 0
+    /// Bytes of the first line of the current ones.
+    private var firstByteCount = 0
     private var isAtEnd = false
     /// The line before ended in a carriage return and a line feed.
     private var followsCRLF = false
@@ -66,17 +71,36 @@ final class LineReader {
         unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end])
     }
 
+    /// Bytes of the byte order mark that the file begins with, where this is its first line.
+    var markByteCount: Int {
+        unsafe current.offset == 0 && wholeBytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+    }
+
+    /// Bytes of the current line with its end.
+    var wholeByteCount: Int { end - start }
+
     var current: Line { Line(offset: bufferOffset + start, number: firstNumber) }
 
     /// Goes on to the next line; false at the end of the file.
     func next() throws(HeadraceError) -> Bool {
         start = end
         firstNumber = lineCount + 1
-        return try findEnd()
+        let isFound = try findEnd()
+        firstByteCount = end - start
+        return isFound
     }
 
     /// Makes the next line a part of the current one; false at the end of the file.
     func extend() throws(HeadraceError) -> Bool { try findEnd() }
+
+    /// Lines that are the current one.
+    var currentCount: Int { lineCount - firstNumber + 1 }
+
+    /// Undoes ``extend()``: what follows the first of the current lines comes again.
+    func giveBack() {
+        end = start + firstByteCount
+        lineCount = firstNumber
+    }
 
     private func findEnd() throws(HeadraceError) -> Bool {
         followsCRLF =

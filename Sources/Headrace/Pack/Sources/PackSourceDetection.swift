@@ -32,6 +32,10 @@ public func packSources(
     // IDX files belong together, and so do arrays; they stand where the first of them does.
     var idx: (place: Int, paths: [String])?
     var arrays: (place: Int, paths: [String])?
+    if words.contains("-"), try LocalFiles.kind("-") == nil {
+        throw HeadraceError(
+            .usage, "standard input cannot be packed, as sources are read twice; write it to a file first")
+    }
     for path in try ShardPattern.resolve(words) {
         if path.contains("://") {
             throw HeadraceError(
@@ -41,7 +45,10 @@ public func packSources(
         switch try LocalFiles.kind(path) {
         case .none: throw HeadraceError(.notFound, "there is no such source", at: .init(shard: path))
         case .other:
-            throw HeadraceError(.usage, "this is neither a directory nor a file", at: .init(shard: path))
+            throw HeadraceError(
+                .usage,
+                "this is neither a directory nor a file; sources are read twice, so write what comes through a pipe "
+                    + "to a file first", at: .init(shard: path))
         case .directory: sources.append(try directorySource(path))
         case .file where try IDXFile.isIDX(path):
             if idx == nil {
@@ -75,9 +82,11 @@ private func append(
 ) throws(HeadraceError) {
     let refusal = try shardRefusal(path)
     guard let refusal else {
-        let before = (sources.last as? ShardSource)?.paths
+        let before = sources.last as? ShardSource
         if before != nil { sources.removeLast() }
-        return sources.append(ShardSource((before ?? []) + [path]))
+        var source = ShardSource((before?.paths ?? []) + [path])
+        source.wholeFolders = before?.wholeFolders ?? []
+        return sources.append(source)
     }
     switch nameEnding(path) {
     case "jsonl", "ndjson": sources.append(JSONLinesSource([path], keyField: options.keyField))
@@ -111,7 +120,9 @@ private func directorySource(_ path: String) throws(HeadraceError) -> any PackSo
         return DirectorySource(path)
     }
     try ShardFiles.checkComplete(path)
-    return ShardSource(found.map(\.path))
+    var source = ShardSource(found.map(\.path))
+    source.wholeFolders = [path]
+    return source
 }
 
 /// Whether the file holds arrays of NumPy. Content decides; the name does where it is compressed.

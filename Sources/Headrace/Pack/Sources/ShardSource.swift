@@ -11,6 +11,8 @@ internal import HeadraceStorage
 public struct ShardSource: PackSource {
     /// The shards, in the order in which their samples come.
     public let paths: [String]
+    /// Folders that hold these shards and nothing else.
+    var wholeFolders: [String] = []
 
     /// The samples of these shards.
     public init(_ paths: [String]) { self.paths = paths }
@@ -32,7 +34,7 @@ public struct ShardSource: PackSource {
     ) throws(HeadraceError) {
         let file = try SourceFile(path)
         let names = FieldNames()
-        let entry = try sidecars.folder(ofShard: path)?.entry(named: baseName(path))
+        let entry = try sidecars.entry(ofShard: path)
         let listed = entry.map {
             Shard.Listed(byteCount: $0.shard.byteCount, sampleCount: $0.shard.sampleCount)
         }
@@ -50,20 +52,20 @@ public struct ShardSource: PackSource {
         let opened = OpenedFile(descriptor)
         try file.check(opened.number)
         var account = reader.account
-        var end = account.bytesParsed + account.bytesIgnored + account.bytesLost
+        let end = account.bytesParsed + account.bytesIgnored + account.bytesLost
+        var rest = reader.cutByteCount ?? max(0, end - (listing.lastDefectOffset ?? end))
         if reader.isCutShort, end == 0 {
             // Nothing came out of its codec, so nobody knows what would have: the file's own bytes are what
             // is lost.
             account.bytesLost = file.byteCount
-            end = file.byteCount
+            rest = file.byteCount
         }
         inventory.count(account)
         noteIgnored(account, path, &inventory)
         if reader.isCutShort {
             try inventory.note(
                 PackUnreadableRest(
-                    path: path, byteCount: max(0, end - (listing.lastDefectOffset ?? end)),
-                    isCounted: entry != nil))
+                    path: path, byteCount: rest, isSizeKnown: reader.isSizeKnown, isCounted: entry != nil))
         }
     }
 
@@ -213,6 +215,14 @@ struct GeneratedKeys {
             words.removeLast()
         }
         stem = words.joined(separator: "-")
+    }
+
+    /// Whether `key` is one that is made for this file.
+    func makes(_ key: String) -> Bool {
+        let head = stem + "-"
+        let number = key.utf8.dropFirst(head.utf8.count)
+        return key.utf8.starts(with: head.utf8) && number.count >= Self.digits
+            && number.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
     }
 
     func key(_ ordinal: Int) -> String {

@@ -96,6 +96,7 @@ struct SourceArray: Sendable {
             )
         }
         bytes = inventory.bytes(of: file, codec: codec, part: part)
+        inventory.count(parsed: found)
         guard !isFortranOrder || codec == .none else {
             throw HeadraceError(
                 .unsupported,

@@ -1,17 +1,38 @@
 internal import HeadraceCore
 internal import HeadraceFormats
 
+/// Payloads that can say where they lie, for messages.
+protocol PlacedItems: PackItems {
+    /// The file.
+    var path: String { get }
+    /// Offset, in the uncompressed file, of the first byte that reading `item` needs.
+    func start(of item: Int) -> Int
+}
+
+extension PackPayload {
+    /// The file that the payload is read from, and where in it; empty for bytes that are in memory.
+    var place: HeadraceError.Place {
+        switch self {
+        case .file(let path, _, _): .init(shard: path)
+        case .item(let items, let index, _):
+            (items as? any PlacedItems).map { .init(shard: $0.path, offset: $0.start(of: index)) } ?? .init()
+        case .bytes: .init()
+        }
+    }
+}
+
 /// Payloads that lie in a source file as they are: the item's number is the offset of its first byte in the
 /// uncompressed file.
 // Sendable: `lock` of `bytes` guards them; subclasses own only what never changes once listed.
-class SourceItems: PackItems, @unchecked Sendable {
+class SourceItems: PlacedItems, @unchecked Sendable {
     let bytes: SourceBytes
 
     init(_ bytes: SourceBytes) { self.bytes = bytes }
 
+    var path: String { bytes.file.path }
+
     var version: String { bytes.file.version }
 
-    /// Offset, in the uncompressed file, of the first byte that reading `item` needs.
     func start(of item: Int) -> Int { item }
 
     func read(

@@ -7,6 +7,9 @@ internal import HeadraceFormats
 /// Values are packed as they are, numbers too, without the quotes around them and with doubled quotes made
 /// one. A row with more or fewer values than the header is an error with its line. Column names are turned to
 /// lower case. Rows end in a line feed, a carriage return or both; blank lines are passed over and counted.
+///
+/// A quote too many makes one row of many. Where such rows are left out, that costs the first of their lines
+/// alone: reading goes on behind it, and each line that is left out counts as a damaged sample.
 public struct TableSource: PackSource {
     /// What separates values.
     public enum Delimiter: String, Sendable, CaseIterable {
@@ -48,6 +51,9 @@ public struct TableSource: PackSource {
                     at: .init(shard: path))
             }
             let header = try Header(rows, keyField: keyField, &inventory)
+            let mark = rows.lines.markByteCount
+            inventory.count(parsed: rows.lines.wholeByteCount - mark, ignored: mark)
+            if let keyField { inventory.noteKeyField(keyField, of: path) }
             let keys = GeneratedKeys(path)
             var ordinal = 0
             while try Self.next(&rows, &ordinal, &inventory) {
@@ -55,15 +61,20 @@ public struct TableSource: PackSource {
                 if line & 0xFFF == 0 { try inventory.checkGoesOn() }
                 if rows.isBlank {
                     inventory.ignore(.blankLine, path: "\(path):\(line)")
+                    inventory.count(ignored: rows.lines.wholeByteCount)
                     continue
                 }
                 do throws(HeadraceError) {
+                    try header.check(&rows)
                     try rows.lines.checkText()
-                    try header.check(rows)
                     let key = header.key.map { rows.text(rows.values[$0]) } ?? keys.key(ordinal)
                     inventory.add(key: key, fields: header.fields(rows, values))
+                    inventory.count(parsed: rows.lines.wholeByteCount)
                 } catch {
-                    try inventory.leaveOut(error)
+                    // With its quotes in order the row is one, whatever its bytes are; but nobody knows what
+                    // a quote too many has drawn into it.
+                    try inventory.leaveOut(error, count: rows.lines.currentCount)
+                    inventory.count(lost: rows.lines.wholeByteCount)
                 }
                 ordinal += 1
             }
@@ -79,6 +90,7 @@ public struct TableSource: PackSource {
             if line & 0xFFF == 0 { try inventory.checkGoesOn() }
             guard rows.isBlank else { return true }
             inventory.ignore(.blankLine, path: "\(rows.lines.path):\(line)")
+            inventory.count(ignored: rows.lines.wholeByteCount)
         }
         return false
     }
@@ -91,13 +103,10 @@ public struct TableSource: PackSource {
             do throws(HeadraceError) {
                 return try rows.next()
             } catch {
-                guard let damage = rows.damage else { throw error }
+                guard rows.isDamaged else { throw error }
                 try inventory.leaveOut(error)
+                inventory.count(lost: rows.lines.wholeByteCount)
                 ordinal += 1
-                guard damage == .rest else { continue }
-                let byteCount = unsafe rows.lines.wholeBytes.count
-                try inventory.note(
-                    PackUnreadableRest(path: rows.lines.path, byteCount: byteCount, isCounted: false))
             }
         }
     }
@@ -138,9 +147,9 @@ public struct TableSource: PackSource {
             }
         }
 
-        func check(_ rows: TableRows) throws(HeadraceError) {
+        func check(_ rows: inout TableRows) throws(HeadraceError) {
             guard rows.values.count != names.count else { return }
-            throw rows.lines.error(
+            throw rows.damaged(
                 .badValue, "the row has \(rows.values.count) values, the header has \(names.count)")
         }
 
@@ -181,25 +190,22 @@ struct TableRows {
         var doubledCount = 0
     }
 
-    /// What an error about quotes concerns.
-    enum Damage {
-        /// The row; the next one begins on the next line.
-        case row
-        /// All rows to the end of the file, which lie behind a quote that is never closed.
-        case rest
-    }
-
     let lines: LineReader
     /// Set where ``next(skipsMark:)`` has thrown and may be called again.
-    private(set) var damage: Damage?
+    private(set) var isDamaged = false
     private(set) var values: [Value] = []
     /// Nothing on the line at all; a pair of quotes is something.
     private(set) var isBlank = false
     private let delimiter: TableSource.Delimiter
+    private let quotedByteCount: Int
 
-    init(_ lines: LineReader, delimiter: TableSource.Delimiter) {
+    init(
+        _ lines: LineReader, delimiter: TableSource.Delimiter,
+        quotedByteCount: Int = TextLimits.quotedByteCount
+    ) {
         self.lines = lines
         self.delimiter = delimiter
+        self.quotedByteCount = quotedByteCount
     }
 
     /// The text of a value of this row.
@@ -213,18 +219,17 @@ struct TableRows {
 
     /// Reads the next row, which has several lines where quoted values do; false at the end of the file.
     mutating func next(skipsMark: Bool = false) throws(HeadraceError) -> Bool {
-        damage = nil
+        isDamaged = false
         guard try lines.next() else { return false }
         values.removeAll(keepingCapacity: true)
         var position = 0
-        if skipsMark, unsafe lines.wholeBytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
+        if skipsMark { position = lines.markByteCount }
         isBlank = unsafe lines.bytes.count == position
         while true {
             let isQuoted = unsafe position < lines.bytes.count && lines.bytes[position] == Self.quote
             let value = isQuoted ? try quoted(position + 1) : try unquoted(position)
             guard values.count < TextLimits.columns else {
-                damage = .row
-                throw lines.error(
+                throw damaged(
                     .limitExceeded, "the row has more than \(TextLimits.columns) values (limit columns)")
             }
             values.append(value)
@@ -237,13 +242,31 @@ struct TableRows {
 
     private static let quote = UInt8(ascii: "\"")
 
+    /// An error about the row. Of its lines only the first is given up: those behind it may be rows of their
+    /// own that a quote too many has drawn into this one.
+    mutating func damaged(
+        _ code: HeadraceError.Code, _ message: String, at byte: Int = 0
+    ) -> HeadraceError {
+        let lineCount = lines.currentCount
+        let last = lines.current.number + lineCount - 1
+        let error = lines.error(
+            code,
+            message
+                + (lineCount > 1
+                    ? " (the row goes on to line \(last): a quote may be missing or too many before it)"
+                    : ""),
+            at: byte)
+        isDamaged = true
+        lines.giveBack()
+        return error
+    }
+
     private mutating func unquoted(_ start: Int) throws(HeadraceError) -> Value {
         let bytes = unsafe lines.bytes
         var end = start
         while end < bytes.count, unsafe bytes[end] != delimiter.byte {
             if delimiter == .comma, unsafe bytes[end] == Self.quote {
-                damage = .row
-                throw lines.error(
+                throw damaged(
                     .badValue,
                     "a quote inside a value that is not quoted; put the value in quotes and double the quote",
                     at: end)
@@ -261,10 +284,7 @@ struct TableRows {
             let bytes = unsafe lines.wholeBytes
             while end < bytes.count, unsafe bytes[end] != Self.quote { end += 1 }
             guard end < bytes.count else {
-                guard try lines.extend() else {
-                    damage = .rest
-                    throw lines.error(.badValue, "a quoted value begins here and never ends", at: start - 1)
-                }
+                try goOn(start)
                 continue
             }
             // Only a quote behind a quote on the same line can double it.
@@ -274,12 +294,31 @@ struct TableRows {
         }
         let line = unsafe lines.bytes
         if end + 1 < line.count, unsafe line[end + 1] != delimiter.byte {
-            damage = .row
-            throw lines.error(
+            throw damaged(
                 .badValue, "something follows the quote that ends a value; a quote inside one is doubled",
                 at: end + 1)
         }
         return Value(range: start..<end, doubledCount: doubledCount)
+    }
+
+    /// Takes in the next line for a quoted value that does not end on this one.
+    private mutating func goOn(_ start: Int) throws(HeadraceError) {
+        var isTooLong = unsafe lines.wholeBytes.count - start > quotedByteCount
+        if !isTooLong {
+            do throws(HeadraceError) {
+                if try lines.extend() { return }
+            } catch {
+                guard error.code == .limitExceeded else { throw error }
+                isTooLong = true
+            }
+        }
+        let message =
+            isTooLong
+            ? "a quoted value begins here and does not end within \(quotedByteCount) bytes (limit quotedByteCount)"
+            : "a quoted value begins here and never ends"
+        // Where it is not closed, there is no last line to speak of.
+        lines.giveBack()
+        throw damaged(.badValue, message, at: start - 1)
     }
 }
 

@@ -59,10 +59,12 @@ public struct TextSource: PackSource {
                 try lines.checkText()
             } catch {
                 try inventory.leaveOut(error)
+                inventory.count(lost: lines.wholeByteCount)
                 continue
             }
             // A byte order mark is no text.
-            let mark = unsafe line.number == 1 && lines.bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+            let mark = lines.markByteCount
+            inventory.count(parsed: lines.wholeByteCount - mark, ignored: mark)
             let payload = PackPayload.item(
                 items, index: line.offset + mark, byteCount: unsafe lines.bytes.count - mark)
             // Keys tell the line, also where lines before it were left out.
@@ -95,7 +97,9 @@ public struct TextSource: PackSource {
                     HeadraceError(
                         .badValue, "line \(number): no valid UTF-8; convert the file first",
                         at: .init(shard: file.path, offset: offset + wrong)))
+                inventory.count(lost: cut)
             } else {
+                inventory.count(parsed: cut)
                 let payload = PackPayload.item(items, index: offset, byteCount: cut)
                 inventory.add(key: keys.key(number), fields: [(name: "txt", payload: payload)])
             }
