@@ -44,6 +44,13 @@ package enum LocalFiles {
         return unsafe String(validatingCString: found)
     }
 
+    /// The file that a link leads to, as an absolute path; nil for what is no link, or leads nowhere.
+    package static func linkTarget(_ path: String) -> String? {
+        var facts = stat()
+        guard unsafe lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFLNK else { return nil }
+        return resolved(path)
+    }
+
     /// Size and time of a regular file. Throws `notFound`, or `io` when it is something else.
     package static func entry(_ path: String) throws(HeadraceError) -> Entry {
         let seen = try look(path)

@@ -149,4 +149,31 @@ import Testing
             #expect(lines == inRows + left, "\(text.debugDescription)")
         }
     }
+
+    /// Every line stays open to the end: each would be read again with every line before it.
+    @Test(arguments: [TableSource.Delimiter.tab, .comma]) func readingAgainHasAnEnd(
+        delimiter: TableSource.Delimiter
+    ) throws {
+        let tree = try PackTree()
+        let line = delimiter == .tab ? "a\"\t\"" : "\"\"\"x\","
+        try tree.put(
+            "q", "x\n" + String(repeating: "\(line)\(String(repeating: "b", count: 50))\n", count: 500))
+        let lines = try LineReader(try SourceFile("\(tree.source)/q"), codec: .none)
+        var rows = TableRows(lines, delimiter: delimiter, rereadLimit: 100_000)
+        var errors = 0
+        var last: HeadraceError?
+        while !rows.isGivenUp {
+            do throws(HeadraceError) {
+                guard try rows.next() else { break }
+            } catch {
+                errors += 1
+                last = error
+            }
+        }
+        if rows.isGivenUp {
+            #expect(last?.code == .limitExceeded && last?.message.contains("rereadByteCount") == true)
+        }
+        #expect(rows.isGivenUp == (delimiter == .tab))
+        #expect(errors < 500)
+    }
 }

@@ -106,14 +106,22 @@ struct Catalog: Sendable {
     /// Looks each shard up in the manifest of its folder.
     private static func withManifests(_ shards: [Shard]) throws(HeadraceError) -> [Shard] {
         var folders: [String: [String: Shard.Listed]] = [:]
-        var listed: [Shard] = []
-        listed.reserveCapacity(shards.count)
-        for var shard in shards {
-            let folder = shard.folder
+        func entry(_ folder: String, _ name: String) throws(HeadraceError) -> Shard.Listed? {
             if folders[folder] == nil {
                 folders[folder] = try entries(of: folder + "/.headrace/manifest.json")
             }
-            shard.listed = folders[folder]?[shard.name]
+            return folders[folder]?[name]
+        }
+        var listed: [Shard] = []
+        listed.reserveCapacity(shards.count)
+        for var shard in shards {
+            shard.listed = try entry(shard.folder, shard.name)
+            // A link to a shard is that shard: its manifest lies beside what the link leads to.
+            if shard.listed == nil, let target = LocalFiles.linkTarget(shard.path) {
+                let slash = target.utf8.lastIndex(of: UInt8(ascii: "/")) ?? target.startIndex
+                shard.listed = try entry(
+                    String(target[..<slash]), String(target[target.utf8.index(after: slash)...]))
+            }
             listed.append(shard)
         }
         return listed

@@ -105,8 +105,12 @@ package final class ShardReader {
     }
 
     /// Calls `body` for each sample in order, defective ones too; `body` returns false to stop early.
-    package func read(_ body: (ShardSample) throws(HeadraceError) -> Bool) throws(HeadraceError) {
-        try readChunks { (chunk) throws(HeadraceError) in
+    ///
+    /// `isCancelled` is asked before each piece of the shard, which may hold no sample: reading stops where it says so.
+    package func read(
+        isCancelled: () -> Bool = { false }, _ body: (ShardSample) throws(HeadraceError) -> Bool
+    ) throws(HeadraceError) {
+        try readChunks(isCancelled: isCancelled) { (chunk) throws(HeadraceError) in
             for (index, sample) in chunk.table.samples.enumerated() {
                 var fields: [(name: String, payload: UnsafeRawBufferPointer)] = unsafe []
                 for place in Int(sample.firstField)..<Int(sample.firstField + sample.fieldCount) {
@@ -128,8 +132,11 @@ package final class ShardReader {
     }
 
     /// Calls `body` for each unpacked chunk in order, until it returns false.
-    func readChunks(_ body: (Chunk) throws(HeadraceError) -> Bool) throws(HeadraceError) {
+    func readChunks(
+        isCancelled: () -> Bool = { false }, _ body: (Chunk) throws(HeadraceError) -> Bool
+    ) throws(HeadraceError) {
         for index in 0..<pass.chunks.count {
+            if isCancelled() { return }
             let input = try take(index)
             if pass.directory.isEmpty {
                 guard try unpack(input, isLast: index == pass.chunks.count - 1, body) else { return }

@@ -88,7 +88,7 @@ final class ShardOpener: @unchecked Sendable {
                 throw HeadraceError(
                     .budget,
                     "a frame needs \(ByteCount(needed)) of memory at once, more than the budget of "
-                        + "\(ByteCount(arena.pool.limit)); give the loader a larger memory budget",
+                        + "\(ByteCount(arena.pool.limit)); only a reader with a larger memory budget can take it",
                     at: .init(shard: shard.path, offset: nil))
             }
         }

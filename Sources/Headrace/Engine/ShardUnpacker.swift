@@ -228,7 +228,7 @@ final class ShardUnpacker {
         guard SlabPool.sizeClass(size) <= arena.pool.limit else {
             let message =
                 "a sample needs \(ByteCount(size)) of memory at once, more than the budget of "
-                + "\(ByteCount(arena.pool.limit)); give the loader a larger memory budget"
+                + "\(ByteCount(arena.pool.limit)); only a reader with a larger memory budget can take it"
             return fail(HeadraceError(.budget, message))
         }
         guard let chunk = arena.take(atLeast: size, keeping: reserve) else { return .needsMemory(size) }

@@ -53,10 +53,14 @@ package final class ShardSidecars: @unchecked Sendable {
     /// the one beside the file that the path leads to. Nil where neither does.
     func entry(
         ofShard path: String
-    ) throws(HeadraceError) -> (set: Manifest.ShardSet, shard: Manifest.Shard)? {
-        if let entry = try folder(ofShard: path)?.entry(named: baseName(path)) { return entry }
-        guard let target = LocalFiles.resolved(path) else { return nil }
-        return try folder(ofShard: target)?.entry(named: baseName(target))
+    ) throws(HeadraceError) -> (folder: String, set: Manifest.ShardSet, shard: Manifest.Shard)? {
+        for place in [path, LocalFiles.linkTarget(path)] {
+            guard let place, let folder = try folder(ofShard: place) else { continue }
+            if let entry = folder.entry(named: baseName(place)) {
+                return (folder.path, entry.set, entry.shard)
+            }
+        }
+        return nil
     }
 
     /// The index of the shard at `path`; nil where there is none.

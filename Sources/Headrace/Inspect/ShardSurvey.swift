@@ -106,8 +106,7 @@ package struct ShardSurvey: Sendable {
         var survey = ShardSurvey(reader)
         var places: [String: Int] = [:]
         var fields: [FieldSizes] = []
-        var wasCancelled = false
-        try reader.read { (sample) throws(HeadraceError) in
+        try reader.read(isCancelled: isCancelled) { (sample) throws(HeadraceError) in
             if let defect = sample.defect { survey.add(defect) }
             for unsafe(name, payload) in unsafe sample.fields {
                 let place: Int
@@ -120,13 +119,9 @@ package struct ShardSurvey: Sendable {
                 }
                 fields[place].add(payload.count)
             }
-            if sample.index & 1023 == 0, isCancelled() {
-                wasCancelled = true
-                return false
-            }
-            return true
+            return sample.index & 1023 != 0 || !isCancelled()
         }
-        if wasCancelled { return nil }
+        if isCancelled() { return nil }
         survey.uncompressedByteCount = reader.uncompressedByteCount
         survey.sampleCount = reader.account.samples
         survey.fields = fields.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }

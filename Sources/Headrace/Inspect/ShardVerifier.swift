@@ -90,7 +90,7 @@ package struct ShardVerifier: Sendable {
         _ reader: ShardReader, _ index: RowCheck?, _ verdict: inout ShardVerdict
     ) throws(HeadraceError) -> Bool {
         var count = 0
-        try reader.read { (sample) throws(HeadraceError) in
+        try reader.read(isCancelled: isCancelled) { (sample) throws(HeadraceError) in
             if let defect = sample.defect { verdict.add(defect) }
             index?.check(sample, &verdict)
             count += 1
@@ -104,6 +104,7 @@ package struct ShardVerifier: Sendable {
             }
             return true
         }
+        if isCancelled() { verdict.isComplete = false }
         return verdict.isComplete
     }
 
@@ -175,10 +176,8 @@ package struct ShardVerifier: Sendable {
 
     private func checkManifest(_ hasIndex: Bool, _ verdict: inout ShardVerdict) {
         do throws(HeadraceError) {
-            guard let folder = try sidecars.folder(ofShard: path) else { return }
-            let name = String(path.split(separator: "/", omittingEmptySubsequences: false).last ?? "")
-            guard let (set, shard) = folder.entry(named: name) else {
-                if hasIndex {
+            guard let (manifest, set, shard) = try sidecars.entry(ofShard: path) else {
+                if hasIndex, let folder = try sidecars.folder(ofShard: path) {
                     verdict.notes.append("it has an index, but the manifest \(folder.path) has it not")
                 }
                 return
@@ -189,7 +188,7 @@ package struct ShardVerifier: Sendable {
                 verdict.add(
                     HeadraceError(
                         .indexMismatch,
-                        "the manifest \(folder.path) says \(what) \(claimed), the shard has \(found)"))
+                        "the manifest \(manifest) says \(what) \(claimed), the shard has \(found)"))
             }
             compare("bytes", shard.byteCount, verdict.byteCount)
             compare("samples", shard.sampleCount, verdict.account.samples)

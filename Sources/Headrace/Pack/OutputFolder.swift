@@ -266,6 +266,12 @@ struct OutputFolder {
         }
         var part = path.hasSuffix("/") && path != "/" ? String(path.dropLast()) : path
         while LocalFiles.resolved(part) == nil {
+            guard baseName(part) != ".." else {
+                throw HeadraceError(
+                    .usage,
+                    "the output's folder is named by '..' behind a folder that is not there; name it directly",
+                    at: .init(shard: path))
+            }
             look(at: part)
             guard let above = Self.folder(above: part) else { return }
             part = above

@@ -402,6 +402,11 @@ public struct PackInventory: Sendable {
             return (.limitExceeded, "the field has \(byteCount) bytes, readers accept \(limits.memberBytes)")
         }
         if key.utf8.contains(0) || field.utf8.contains(0) { return (.badName, "the name has a zero byte") }
+        if key.utf8.split(separator: UInt8(ascii: "/")).contains(where: { $0.elementsEqual("..".utf8) }) {
+            return (
+                .badName, "the key leads out of its folder by '..': unpacked, the file would lie anywhere"
+            )
+        }
         if field.isEmpty { return (.badName, "the name ends in a dot: a field needs a name") }
         if field.utf8.contains(UInt8(ascii: "/")) { return (.badName, "a field's name cannot have a '/'") }
         if unsafe WebDatasetName.isReserved(field.utf8Span.span.bytes) {

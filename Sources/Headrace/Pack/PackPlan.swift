@@ -56,6 +56,11 @@ struct PackPlan: Sendable {
         guard !inventory.samples.isEmpty else {
             let ignored = inventory.ignored.sorted { $0.key.rawValue < $1.key.rawValue }
                 .map { "\($0.value) \($0.key.rawValue)" }.joined(separator: ", ")
+            if inventory.ignored[.defect] != nil {
+                throw HeadraceError(
+                    .tooManyDefects, "no sample is left to pack; ignored: \(ignored)",
+                    cause: inventory.ignoredExamples[.defect]?.first)
+            }
             throw HeadraceError(
                 .notFound, "there is no sample to pack" + (ignored.isEmpty ? "" : "; ignored: \(ignored)"))
         }

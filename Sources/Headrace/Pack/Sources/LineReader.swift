@@ -9,6 +9,9 @@ enum TextLimits {
     /// Bytes of a quoted value of a table that goes on over more than one line: where it has more, its quote is
     /// held for one that is never closed.
     static let quotedByteCount = 64 << 20
+    /// Bytes of lines of a table that may be read more than once because quotes do not pair: beyond it the file is
+    /// given up, which otherwise could take for ever.
+    static let rereadByteCount = 1 << 30
     /// Columns of a table: what readers accept as fields.
     static let columns = FormatLimits().fieldsPerSample
     /// Objects without the member that is to be the key, before any has it, until the name is held for wrong.

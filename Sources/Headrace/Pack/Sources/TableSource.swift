@@ -71,6 +71,7 @@ public struct TableSource: PackSource {
                     inventory.add(key: key, fields: header.fields(rows, values))
                     inventory.count(parsed: rows.lines.wholeByteCount)
                 } catch {
+                    if rows.isGivenUp { throw error }
                     // With its quotes in order the row is one, whatever its bytes are; but nobody knows what
                     // a quote too many has drawn into it.
                     try inventory.leaveOut(error, count: rows.lines.currentCount)
@@ -104,6 +105,7 @@ public struct TableSource: PackSource {
                 return try rows.next()
             } catch {
                 guard rows.isDamaged else { throw error }
+                try inventory.checkGoesOn()
                 try inventory.leaveOut(error)
                 inventory.count(lost: rows.lines.wholeByteCount)
                 ordinal += 1
@@ -193,19 +195,24 @@ struct TableRows {
     let lines: LineReader
     /// Set where ``next(skipsMark:)`` has thrown and may be called again.
     private(set) var isDamaged = false
+    /// Too much was read again because of quotes that do not pair; the error says so.
+    private(set) var isGivenUp = false
+    private var rereadByteCount = 0
     private(set) var values: [Value] = []
     /// Nothing on the line at all; a pair of quotes is something.
     private(set) var isBlank = false
     private let delimiter: TableSource.Delimiter
     private let quotedByteCount: Int
+    private let rereadLimit: Int
 
     init(
         _ lines: LineReader, delimiter: TableSource.Delimiter,
-        quotedByteCount: Int = TextLimits.quotedByteCount
+        quotedByteCount: Int = TextLimits.quotedByteCount, rereadLimit: Int = TextLimits.rereadByteCount
     ) {
         self.lines = lines
         self.delimiter = delimiter
         self.quotedByteCount = quotedByteCount
+        self.rereadLimit = rereadLimit
     }
 
     /// The text of a value of this row.
@@ -256,9 +263,20 @@ struct TableRows {
                     ? " (the row goes on to line \(last): a quote may be missing or too many before it)"
                     : ""),
             at: byte)
-        isDamaged = true
+        giveBack()
+        isGivenUp = rereadByteCount > rereadLimit
+        isDamaged = !isGivenUp
+        guard isGivenUp else { return error }
+        return lines.error(
+            .limitExceeded,
+            "more than \(ByteCount(rereadLimit)) were read again because quotes do not pair (limit "
+                + "rereadByteCount); mend the quotes of the table", at: byte)
+    }
+
+    private mutating func giveBack() {
+        let whole = lines.wholeByteCount
         lines.giveBack()
-        return error
+        rereadByteCount += whole - lines.wholeByteCount
     }
 
     private mutating func unquoted(_ start: Int) throws(HeadraceError) -> Value {
@@ -317,7 +335,7 @@ struct TableRows {
             ? "a quoted value begins here and does not end within \(quotedByteCount) bytes (limit quotedByteCount)"
             : "a quoted value begins here and never ends"
         // Where it is not closed, there is no last line to speak of.
-        lines.giveBack()
+        giveBack()
         throw damaged(.badValue, message, at: start - 1)
     }
 }
