@@ -1,3 +1,4 @@
+#include "bytes.h"
 #include "checksum.h"
 
 #include <string.h>
@@ -26,20 +27,6 @@ enum path { TABLE, ONE_STREAM, THREE_STREAMS };
 static uint32_t table[8][256];
 static enum path chosen = TABLE;
 
-static uint64_t load64(const uint8_t *bytes) {
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
-
-static uint64_t little_endian64(const uint8_t *bytes) {
-    uint64_t word = load64(bytes);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
-
 static void fill_table(void) {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t crc = byte;
@@ -58,7 +45,7 @@ uint32_t headrace_crc32c_portable(uint32_t crc, const void *data, size_t length)
     const uint8_t *bytes = data;
     crc = ~crc;
     while (length >= 8) {
-        uint64_t word = little_endian64(bytes) ^ crc;
+        uint64_t word = read64(bytes) ^ crc;
         crc = table[7][word & 0xff] ^ table[6][word >> 8 & 0xff] ^ table[5][word >> 16 & 0xff]
             ^ table[4][word >> 24 & 0xff] ^ table[3][word >> 32 & 0xff] ^ table[2][word >> 40 & 0xff]
             ^ table[1][word >> 48 & 0xff] ^ table[0][word >> 56];
@@ -69,15 +56,6 @@ uint32_t headrace_crc32c_portable(uint32_t crc, const void *data, size_t length)
     return ~crc;
 }
 
-static uint32_t little_endian32(const uint8_t *bytes) {
-    uint32_t word;
-    memcpy(&word, bytes, sizeof word);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap32(word);
-#endif
-    return word;
-}
-
 static uint32_t masked(uint32_t crc) { return (crc >> 15 | crc << 17) + 0xa282ead8u; }
 
 // Body of a walk over TFRecords with the given function for a CRC from the beginning.
@@ -85,10 +63,10 @@ static uint32_t masked(uint32_t crc) { return (crc >> 15 | crc << 17) + 0xa282ea
     size_t found = 0, at = 0; \
     while (found < capacity && count - at >= 16) { \
         const uint8_t *record = bytes + at; \
-        uint64_t length = little_endian64(record); \
+        uint64_t length = read64(record); \
         if (length > longest || length > count - at - 16) break; \
-        if (masked(CRC(record, 8)) != little_endian32(record + 8)) break; \
-        if (masked(CRC(record + 12, length)) != little_endian32(record + 12 + length)) break; \
+        if (masked(CRC(record, 8)) != read32(record + 8)) break; \
+        if (masked(CRC(record + 12, length)) != read32(record + 12 + length)) break; \
         spans[found].offset = (int64_t)(at + 12); \
         spans[found].length = (int64_t)length; \
         found++; \
@@ -127,7 +105,7 @@ __attribute__((target("sse4.2"))) static inline uint32_t one_stream(
 ) {
     uint64_t crc = state;
     while (length >= 8) {
-        crc = _mm_crc32_u64(crc, load64(bytes));
+        crc = _mm_crc32_u64(crc, read64(bytes));
         bytes += 8;
         length -= 8;
     }
@@ -166,15 +144,15 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t three_streams(
         uint64_t second = 0, third = 0;
         size_t end = (words - 1) * 8;
         for (size_t at = 0; at < end; at += 8) {
-            first = _mm_crc32_u64(first, load64(bytes + at));
-            second = _mm_crc32_u64(second, load64(second_block + at));
-            third = _mm_crc32_u64(third, load64(third_block + at));
+            first = _mm_crc32_u64(first, read64(bytes + at));
+            second = _mm_crc32_u64(second, read64(second_block + at));
+            third = _mm_crc32_u64(third, read64(third_block + at));
         }
-        first = _mm_crc32_u64(first, load64(bytes + end));
-        second = _mm_crc32_u64(second, load64(second_block + end));
+        first = _mm_crc32_u64(first, read64(bytes + end));
+        second = _mm_crc32_u64(second, read64(second_block + end));
         // The instruction is linear, so the third stream's last word carries the other two products along.
         uint64_t moved = product(first, shift[2 * words]) ^ product(second, shift[words]);
-        first = _mm_crc32_u64(third, load64(third_block + end) ^ moved);
+        first = _mm_crc32_u64(third, read64(third_block + end) ^ moved);
         bytes += words * 24;
         length -= words * 24;
     }
@@ -216,7 +194,7 @@ uint32_t headrace_crc32c(uint32_t crc, const void *data, size_t length) {
 
 __attribute__((target("crc"))) static uint32_t one_stream(uint32_t crc, const uint8_t *bytes, size_t length) {
     while (length >= 8) {
-        crc = __crc32cd(crc, load64(bytes));
+        crc = __crc32cd(crc, read64(bytes));
         bytes += 8;
         length -= 8;
     }

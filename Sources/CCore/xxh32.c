@@ -1,3 +1,4 @@
+#include "bytes.h"
 #include "checksum.h"
 
 #include <string.h>
@@ -13,15 +14,6 @@ static const uint32_t P5 = 0x165667b1u;
 
 static inline uint32_t rotate(uint32_t value, int bits) {
     return value << bits | value >> (32 - bits);
-}
-
-static inline uint32_t read32(const uint8_t *bytes) {
-    uint32_t word;
-    memcpy(&word, bytes, sizeof word);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap32(word);
-#endif
-    return word;
 }
 
 static inline uint32_t absorb(uint32_t lane, uint32_t word) {

@@ -1,3 +1,4 @@
+#include "bytes.h"
 #include "checksum.h"
 
 #include <string.h>
@@ -13,24 +14,6 @@ static const uint64_t P5 = 0x27d4eb2f165667c5u;
 
 static inline uint64_t rotate(uint64_t value, int bits) {
     return value << bits | value >> (64 - bits);
-}
-
-static inline uint64_t read64(const uint8_t *bytes) {
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
-
-static inline uint32_t read32(const uint8_t *bytes) {
-    uint32_t word;
-    memcpy(&word, bytes, sizeof word);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap32(word);
-#endif
-    return word;
 }
 
 static inline uint64_t absorb(uint64_t lane, uint64_t word) {

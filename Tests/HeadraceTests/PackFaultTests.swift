@@ -118,23 +118,12 @@ import Testing
         #expect(error?.code == .usage && error?.place.shard == "\(tree.source)/linked.tar")
     }
 
-    /// Changes a file after it was listed and before it is read.
-    private struct MeddlingSource: PackSource {
-        let directory: DirectorySource
-        let meddle: @Sendable () -> Void
-
-        func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
-            try directory.addSamples(to: &inventory)
-            meddle()
-        }
-    }
-
     @Test(arguments: ["shrink", "grow", "touch", "remove", "replace by directory"])
     func changedFilesAreNoticed(how: String) throws {
         let tree = try PackTree()
         for number in 0..<20 { try tree.put("s\(number + 10).bin", Array(repeating: 1, count: 3000)) }
         let victim = "\(tree.source)/s25.bin"
-        let source = MeddlingSource(directory: DirectorySource(tree.source)) {
+        let source = MeddlingSource(sources: [DirectorySource(tree.source)]) {
             switch how {
             case "shrink": truncate(victim, 2999)
             case "grow": truncate(victim, 3001)

@@ -43,24 +43,13 @@ import Testing
         #expect(try contents(tree) == before && before.count == 3)
     }
 
-    /// Files that were listed and are gone, or have changed, when they are to be packed.
-    private struct Meddling: PackSource {
-        let directory: DirectorySource
-        let meddle: @Sendable () -> Void
-
-        func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
-            try directory.addSamples(to: &inventory)
-            meddle()
-        }
-    }
-
     @Test func theOldSetOutlivesASourceThatIsGone() throws {
         let tree = try PackTree()
         let options = try oldSet(tree)
         let before = try contents(tree)
         try tree.put("new/a.txt", "new")
         let victim = "\(tree.source)/new/a.txt"
-        let source = Meddling(directory: DirectorySource("\(tree.source)/new")) { unlink(victim) }
+        let source = MeddlingSource(sources: [DirectorySource("\(tree.source)/new")]) { unlink(victim) }
         let error = #expect(throws: HeadraceError.self) { try Packer([source], options: options).run() }
         #expect(error?.code == .fileChanged && error?.place.shard == victim)
         #expect(error?.message.contains("are gone") == false)
@@ -72,13 +61,13 @@ import Testing
         let options = try oldSet(tree)
         try tree.put("new/a.txt", "new")
         let victim = "\(tree.source)/new/a.txt"
-        let source = Meddling(directory: DirectorySource("\(tree.source)/new")) { truncate(victim, 1) }
+        let source = MeddlingSource(sources: [DirectorySource("\(tree.source)/new")]) { truncate(victim, 1) }
         let error = #expect(throws: HeadraceError.self) { try Packer([source], options: options).run() }
         #expect(
             error?.code == .fileChanged && error?.message.contains("that were there before are gone") == true)
         #expect(tree.outputNames() == [".headrace/manifest.json"])
         // Where there was nothing to replace, nothing is said of it.
-        let fresh = Meddling(directory: DirectorySource("\(tree.source)/new")) { truncate(victim, 0) }
+        let fresh = MeddlingSource(sources: [DirectorySource("\(tree.source)/new")]) { truncate(victim, 0) }
         let plain = #expect(throws: HeadraceError.self) { try Packer([fresh], options: options).run() }
         #expect(plain?.code == .fileChanged && plain?.message.contains("gone") == false)
     }

@@ -184,3 +184,14 @@ enum PackOracle {
                 for name, value in fields.items(): print(key.hex(), name.hex(), hashlib.sha256(value).hexdigest())
         """
 }
+
+/// Sources that something happens to after they were listed and before they are read.
+struct MeddlingSource: PackSource {
+    let sources: [any PackSource]
+    let meddle: @Sendable () -> Void
+
+    func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
+        for source in sources { try source.addSamples(to: &inventory) }
+        meddle()
+    }
+}

@@ -110,16 +110,6 @@ import Testing
         #expect(summary.unreadableRests.map(\.byteCount) == [bytes.count])
     }
 
-    private struct Meddling: PackSource {
-        let shards: [any PackSource]
-        let meddle: @Sendable () -> Void
-
-        func addSamples(to inventory: inout PackInventory) throws(HeadraceError) {
-            for source in shards { try source.addSamples(to: &inventory) }
-            meddle()
-        }
-    }
-
     @Test(
         arguments: ["w.tar", "w.tar.zst", "w.tfrecord"], ["shrink", "touch", "remove", "exchange"])
     func aSourceThatChangesBetweenThePassesIsNoticed(name: String, how: String) throws {
@@ -134,7 +124,7 @@ import Testing
             #expect(stat(shard, &status) == 0)
             let times = [status.st_atim, status.st_mtim]
             #expect(utimensat(AT_FDCWD, other, times, 0) == 0)
-            let source = Meddling(shards: try packSources(at: [shard])) {
+            let source = MeddlingSource(sources: try packSources(at: [shard])) {
                 switch how {
                 case "shrink": truncate(shard, 3000)
                 case "touch": utimes(shard, [timeval(tv_sec: 1, tv_usec: 0), timeval(tv_sec: 1, tv_usec: 0)])
