@@ -130,6 +130,59 @@ package struct SampleTable: Sendable {
         }
     }
 
+    /// Appends the samples that `members` are: each begins where a member does not continue the one before.
+    ///
+    /// - Parameters:
+    ///   - bytes: Where the members' places are counted from; they stand `position` behind the first scanned byte.
+    ///   - shardOffset: Place of the first scanned byte in the shard.
+    /// - Returns: how many samples there are, and how many fields the last one has.
+    package mutating func appendMembers(
+        _ members: UnsafeBufferPointer<PlainMember>, of bytes: UnsafeRawBufferPointer, behind position: Int,
+        shardOffset: Int
+    ) -> (samples: Int, fieldsOfLast: Int) {
+        let before = samples.count
+        let firstField = fields.count
+        fields.append(addingCapacity: members.count) { output in
+            for index in members.indices {
+                let member = unsafe members[index]
+                output.append(
+                    FieldRecord(
+                        offset: position + member.offset + 512, length: member.length,
+                        name: Int32(member.field)))
+            }
+        }
+        var keyBytes = 0
+        for index in members.indices where unsafe !members[index].continues {
+            keyBytes += unsafe Int(members[index].keyLength)
+        }
+        var keyOffset = keys.count
+        keys.append(addingCapacity: keyBytes) { output in
+            for index in members.indices where unsafe !members[index].continues {
+                let member = unsafe members[index]
+                for place in member.offset..<member.offset + Int(member.keyLength) {
+                    unsafe output.append(bytes[place])
+                }
+            }
+        }
+        samples.append(addingCapacity: members.count) { output in
+            var index = 0
+            while index < members.count {
+                let first = unsafe members[index]
+                var end = index + 1
+                while end < members.count, unsafe members[end].continues { end += 1 }
+                output.append(
+                    SampleRecord(
+                        offset: shardOffset + position + first.offset,
+                        keyOffset: Int32(truncatingIfNeeded: keyOffset), keyLength: Int32(first.keyLength),
+                        firstField: Int32(truncatingIfNeeded: firstField + index),
+                        fieldCount: Int32(truncatingIfNeeded: end - index)))
+                keyOffset += Int(first.keyLength)
+                index = end
+            }
+        }
+        return (samples.count - before, Int(samples.last?.fieldCount ?? 0))
+    }
+
     package func key(of sample: SampleRecord) -> String {
         let start = Int(sample.keyOffset)
         return String(decoding: keys[start..<start + Int(sample.keyLength)], as: UTF8.self)

@@ -6,7 +6,7 @@ enum TarHeader {
     static let blockBytes = 512
 
     /// Layout: where each field that concerns reading lies in the block.
-    private static let nameBytes = 100
+    static let nameBytes = 100
     private static let sizeField = (offset: 124, count: 12)
     private static let checksumField = (offset: 148, count: 8)
     private static let typeOffset = 156

@@ -3,7 +3,7 @@ internal import HeadraceCore
 // Members become samples, or are passed over.
 extension TarWalk {
     /// What the 32-bit places of ``SampleRecord`` can hold, less one sample.
-    private static let tableCapacity = 1 << 30
+    static let tableCapacity = 1 << 30
 
     /// A regular file.
     @inline(__always)

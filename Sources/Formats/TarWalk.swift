@@ -69,6 +69,8 @@ struct TarWalk {
     var openDefect: HeadraceError?
     var outcome: ScanOutcome?
     var joinedName: [UInt8] = []
+    /// Before this place no run of plain members begins.
+    var nextRun = 0
 
     init(names: FieldNames, limits: FormatLimits) {
         self.names = FieldNameCache(names)
@@ -83,11 +85,12 @@ struct TarWalk {
         self.total = total
         position = 0
         outcome = nil
+        nextRun = 0
         if skip != nil, !finishSkip(bytes, &table) { return outcome! }
         beginMember(at: position)
         while outcome == nil {
             switch phase {
-            case .members: step(bytes, &table)
+            case .members: if !takePlainMembers(bytes, &table) { step(bytes, &table) }
             case .afterEnd: passEnd(bytes)
             case .damaged: passDamaged(bytes)
             }

@@ -17,8 +17,11 @@ struct LoaderBuilder {
     let dataset: Dataset
     let device: ComputeDevice
     let options: LoaderOptions
+    /// Reads in place of the local files' own engine; nil: as the options say.
+    let access: StorageAccess?
 
-    init(_ dataset: Dataset, _ device: ComputeDevice) {
+    init(_ dataset: Dataset, _ device: ComputeDevice, access: StorageAccess? = nil) {
+        self.access = access
         self.dataset = dataset
         self.device = device
         options = dataset.options
@@ -38,15 +41,15 @@ struct LoaderBuilder {
             throw HeadraceError(
                 .usage, "direct reads are for shards; a directory of files is read through the page cache")
         }
-        let storage = try LocalStorage(
-            direct: options.direct ? .required : .off, engine: options.engine.storageEngine)
+        let access = if let access { access } else { try StorageAccess.local(options) }
         let workers = options.workers ?? Machine.current.defaultWorkers
         let budget = options.memory?.bytes ?? Machine.current.defaultBudget
         let lanes = min(options.lanes, catalog.shards.count)
-        let geometry = ChunkGeometry(budget: budget, lanes: lanes)
-        let pool = try SlabPool(limit: budget, slabBytes: geometry.slabBytes)
+        var geometry = ChunkGeometry(budget: budget, lanes: lanes)
+        var pool = try SlabPool(limit: budget, slabBytes: geometry.slabBytes)
         let opener = ShardOpener(
-            storage: storage, names: names, limits: FormatLimits(), parsesExamples: options.parsesExamples,
+            storage: access.storage, names: names, limits: FormatLimits(),
+            parsesExamples: options.parsesExamples,
             directories: catalog.directories)
         // What is known to be needed is checked first: a pool too small to look at a shard says less about it.
         try checkBudget(
@@ -55,19 +58,23 @@ struct LoaderBuilder {
         try checkBudget(
             pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, probe,
             samples: catalog.listedSampleCount)
+        if !access.hasFetchThread, opener.hasOnlyPlainShards {
+            geometry = geometry.halved()
+            pool = try SlabPool(limit: budget, slabBytes: geometry.slabBytes)
+        }
         let slots = makeSlots(probe.columns, pool)
-        let usesRing = storage.choice.way != .blocking
         let engine = Engine(
             options: options, catalog: catalog, columns: probe.columns, pool: pool, geometry: geometry,
             slots: slots, names: names, openers: opener, backend: HostBackend(pool: pool),
             workerCount: workers,
-            ringDepth: usesRing ? options.queueDepth : nil, laneBytes: opener.laneBytes(geometry))
+            ringDepth: access.hasFetchThread ? options.queueDepth : nil, laneBytes: opener.laneBytes(geometry)
+        )
         let opening = LoaderOpening(
-            engineReason: storage.choice.reason, isDirect: options.direct, workers: workers, budget: budget,
+            engineReason: access.reason, isDirect: options.direct, workers: workers, budget: budget,
             geometry: geometry, lanes: lanes, openedAt: openedAt, openNanoseconds: Clock.now() - openedAt,
             cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes)
         return Loader(
-            engine: engine, opening: opening, threads: try start(engine, storage, workers, usesRing))
+            engine: engine, opening: opening, threads: try start(engine, access, workers))
     }
 
     private func checkOptions() throws(HeadraceError) {
@@ -244,18 +251,20 @@ struct LoaderBuilder {
     // MARK: Threads
 
     private func start(
-        _ engine: Engine, _ storage: LocalStorage, _ workers: Int, _ usesRing: Bool
+        _ engine: Engine, _ access: StorageAccess, _ workers: Int
     ) throws(HeadraceError) -> [Thread] {
         var threads: [Thread] = []
         do throws(HeadraceError) {
-            if usesRing {
+            if access.hasFetchThread {
                 let depth = options.queueDepth
                 threads.append(
-                    try Thread(name: "headrace-fetch") { engine.serveRing(storage, depth: depth) })
+                    try Thread(name: "headrace-fetch") {
+                        engine.serveRing(access.storage, depth: depth)
+                    })
             }
             for index in 0..<workers {
                 threads.append(
-                    try Thread(name: "headrace-\(index)") { engine.work(reader: BlockingReader()) })
+                    try Thread(name: "headrace-\(index)") { engine.work(reader: access.workerReader()) })
             }
         } catch {
             engine.close()

@@ -29,6 +29,17 @@ struct ChunkGeometry: Sendable, Equatable {
         chunkBytes = chunk
         headroomBytes = max(32 << 10, chunk / 8)
     }
+
+    /// For plain shards that workers read by themselves: of half the size, so that the headers are still in the
+    /// processor's caches when they are looked at, with the same room for a cut sample.
+    func halved() -> ChunkGeometry {
+        ChunkGeometry(chunkBytes: max(64 << 10, chunkBytes / 2), headroomBytes: headroomBytes)
+    }
+
+    private init(chunkBytes: Int, headroomBytes: Int) {
+        self.chunkBytes = chunkBytes
+        self.headroomBytes = headroomBytes
+    }
 }
 
 /// One piece of a shard on its way through the rooms: its memory, and what was found in it.

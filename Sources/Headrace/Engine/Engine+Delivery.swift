@@ -227,7 +227,7 @@ extension Engine {
             slot.reset()
             freeSlots.append(slot)
             delivery.leases -= 1
-            sequencerHasWork = true
+            if sequencerWantsSlot || slotsWantMemory { sequencerHasWork = true }
             workAvailable.broadcast()
         }
     }

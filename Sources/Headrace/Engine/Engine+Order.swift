@@ -101,8 +101,13 @@ extension Engine {
         slot.closeUp()
         lock.withLock {
             ready[slot.sequence] = slot
-            if slot.sequence == delivery.nextSequence { batchReady.signal() }
-            serveWaiters()
+            // Waking the consumer costs more than a run of raw rows: where more of those are waiting, it finds several
+            // batches when it comes. Whoever does the last of them wakes it.
+            let isFewer = rowsPerRun < DecodeJob.longestRun || ready.count >= options.prefetch
+            if isFewer || decodeQueue.isEmpty {
+                if ready[delivery.nextSequence] != nil { batchReady.signal() }
+                serveWaiters()
+            }
         }
     }
 
@@ -148,7 +153,11 @@ extension Engine: Sequencer.Supply {
     func isEnded(lane: Int) -> Bool { lock.withLock { lanes[lane].isEnded } }
 
     func takeSlot() -> BatchSlot? {
-        guard let slot = lock.withLock({ freeSlots.popLast() }) else { return nil }
+        let free = lock.withLock { () -> BatchSlot? in
+            sequencerWantsSlot = freeSlots.isEmpty
+            return freeSlots.popLast()
+        }
+        guard let slot = free else { return nil }
         do throws(HeadraceError) {
             if try slot.equip(backend) { return slot }
             lock.withLock {

@@ -45,6 +45,8 @@ final class Engine: @unchecked Sendable {
     var sequencerHasWork = false
     /// A slot could not be had because its memory could not.
     var slotsWantMemory = false
+    /// The sequencer stopped because no slot was free.
+    var sequencerWantsSlot = false
     var freeSlots: [BatchSlot] = []
     /// Slots that were judged and not delivered; a worker gives their memory back.
     var retired: [BatchSlot] = []

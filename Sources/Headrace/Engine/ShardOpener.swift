@@ -70,6 +70,11 @@ final class ShardOpener: @unchecked Sendable {
         return most + geometry.slabBytes
     }
 
+    /// Whether all shards looked at so far are read as they are, without a codec.
+    var hasOnlyPlainShards: Bool {
+        lock.withLock { !layouts.isEmpty && layouts.values.allSatisfy { $0.codec == .none } }
+    }
+
     private static func memory(of chunks: ChunkCutting, _ index: Int, _ geometry: ChunkGeometry) -> Int {
         [chunks.outputBytes(index, size: 0, geometry: geometry), chunks.inputBytes(index, size: 0)].reduce(0)
         { sum, bytes in
