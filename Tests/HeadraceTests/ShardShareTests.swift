@@ -5,11 +5,13 @@ import Testing
 
 @Suite struct ShardShareTests {
     private static func request(
-        _ world: Int, batch: Int = 4, _ uneven: UnevenRanks = .drop, _ last: LastBatch = .keep, steps: Int? = nil,
+        _ world: Int, batch: Int = 4, _ uneven: UnevenRanks = .drop, _ last: LastBatch = .keep,
+        steps: Int? = nil,
         shuffled: Bool = true, epoch: Int = 0, nodes: Nodes? = nil
     ) -> ShardShare.Request {
         ShardShare.Request(
-            worldSize: world, batchSize: batch, uneven: uneven, last: last, steps: steps, isShuffled: shuffled,
+            worldSize: world, batchSize: batch, uneven: uneven, last: last, steps: steps,
+            isShuffled: shuffled,
             seed: 6, epoch: epoch, nodes: nodes)
     }
 
@@ -67,7 +69,8 @@ import Testing
         var within: Set<[[Int]]> = []
         for epoch in 0..<10 {
             deals.insert(try ShardShare(counts: counts, sizes: counts, Self.request(6, epoch: epoch)).shards)
-            let share = try ShardShare(counts: counts, sizes: counts, Self.request(6, epoch: epoch, nodes: nodes))
+            let share = try ShardShare(
+                counts: counts, sizes: counts, Self.request(6, epoch: epoch, nodes: nodes))
             #expect(share.shards.joined().sorted() == Array(counts.indices))
             within.insert(share.shards)
             kept.insert([Set(share.shards[0..<3].joined()), Set(share.shards[3..<6].joined())])
@@ -120,7 +123,8 @@ import Testing
             let uneven = UnevenRanks.allCases[Int(random.below(3))]
             let block = random.below(2) == 0 ? nil : 5
             let share = try NodeShare(
-                counts: counts, blockSize: block, nodes: nodes, batchSize: 3, uneven: uneven, last: .keep, seed: 2)
+                counts: counts, blockSize: block, nodes: nodes, batchSize: 3, uneven: uneven, last: .keep,
+                seed: 2)
             #expect(share.shards.joined().sorted() == Array(counts.indices))
             var delivered = 0
             var surplus = 0
@@ -151,7 +155,8 @@ import Testing
         #expect(try Nodes(count: 2, worldSize: 8).node(ofRank: 4) == 1)
         #expect(throws: HeadraceError.self) {
             try NodeShare(
-                counts: [5], blockSize: nil, nodes: Nodes(count: 2, worldSize: 2), batchSize: 1, uneven: .drop,
+                counts: [5], blockSize: nil, nodes: Nodes(count: 2, worldSize: 2), batchSize: 1,
+                uneven: .drop,
                 last: .keep, seed: 0)
         }
     }

@@ -55,11 +55,8 @@ package struct EpochPosition: Sendable, Hashable {
     package func check() throws(HeadraceError) {
         try PlanLimits.check(epoch, 0...Int.max, "the epoch")
         try PlanLimits.check(position, 0...PlanLimits.sampleCount, "the position")
-        guard let last = segments.last else {
-            throw HeadraceError(.usage, "an epoch has one segment or more")
-        }
-        try PlanLimits.check(last.worldSize, 1...PlanLimits.worldSize, "the world size")
-        try PlanLimits.check(last.batchSize, 1...PlanLimits.batchSize, "the batch size")
+        try RankShare.check(segments)
+        guard let last = segments.last else { return }
         guard position >= last.start, (position - last.start) % (last.worldSize * last.batchSize) == 0 else {
             throw HeadraceError(
                 .usage,

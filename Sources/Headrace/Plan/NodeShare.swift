@@ -28,7 +28,8 @@ package struct NodeShare: Sendable {
         self.last = last
         if uneven != .pad, let empty = samples.firstIndex(of: 0), samples.contains(where: { $0 > 0 }) {
             throw HeadraceError(
-                .usage, "node \(empty) of \(nodes.count) has no samples, because there are fewer shards with samples "
+                .usage,
+                "node \(empty) of \(nodes.count) has no samples, because there are fewer shards with samples "
                     + "than nodes: pack the data into more shards, leave the affinity out, or pad")
         }
         rowsPerRank = uneven.rowsPerRank(
@@ -38,7 +39,8 @@ package struct NodeShare: Sendable {
     /// The share of one node's ranks, numbered from 0 within it.
     package func share(ofNode node: Int) throws(HeadraceError) -> RankShare {
         try RankShare(
-            sampleCount: samples[node], blockSize: blockSize, worldSize: nodes.ranksEach, batchSize: batchSize,
+            sampleCount: samples[node], blockSize: blockSize, worldSize: nodes.ranksEach,
+            batchSize: batchSize,
             uneven: uneven, last: last, rowsPerRank: rowsPerRank)
     }
 

@@ -100,7 +100,8 @@ package struct RankShare: Sendable {
             rowsPerRank: rowsPerRank)
     }
 
-    private static func check(_ segments: [Segment]) throws(HeadraceError) {
+    /// Throws where a list of segments is none that ``EpochPosition`` makes.
+    static func check(_ segments: [Segment]) throws(HeadraceError) {
         try PlanLimits.check(
             segments.count, 1...PlanLimits.segmentCount, "the number of segments of an epoch")
         for (index, segment) in segments.enumerated() {

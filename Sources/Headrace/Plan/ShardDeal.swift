@@ -51,7 +51,8 @@ private struct LightestFirst {
         var at = 0
         while true {
             var least = at
-            for child in [2 * at + 1, 2 * at + 2] where child < heap.count && isBefore(heap[child], heap[least]) {
+            for child in [2 * at + 1, 2 * at + 2]
+            where child < heap.count && isBefore(heap[child], heap[least]) {
                 least = child
             }
             if least == at { return share }

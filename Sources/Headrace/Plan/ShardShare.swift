@@ -17,7 +17,8 @@ package struct Nodes: Sendable, Hashable {
     package init(count: Int, worldSize: Int) throws(HeadraceError) {
         guard count >= 1, worldSize % count == 0 else {
             throw HeadraceError(
-                .usage, "\(worldSize) ranks cannot be on \(count) nodes with equally many ranks each; with an "
+                .usage,
+                "\(worldSize) ranks cannot be on \(count) nodes with equally many ranks each; with an "
                     + "affinity to nodes they must be")
         }
         self.count = count
@@ -78,7 +79,8 @@ package struct ShardShare: Sendable, Equatable {
         try PlanLimits.check(request.worldSize, 1...PlanLimits.worldSize, "the world size")
         try PlanLimits.check(request.batchSize, 1...PlanLimits.batchSize, "the batch size")
         if let steps = request.steps {
-            try PlanLimits.check(steps, 1...PlanLimits.sampleCount / PlanLimits.batchSize, "the number of steps")
+            try PlanLimits.check(
+                steps, 1...PlanLimits.sampleCount / PlanLimits.batchSize, "the number of steps")
         }
         let known = counts.compactMap { $0 }
         let isCounted = known.count == counts.count
@@ -86,7 +88,8 @@ package struct ShardShare: Sendable, Equatable {
         guard isCounted || request.steps != nil || request.worldSize == 1 else {
             let missing = counts.count - known.count
             throw HeadraceError(
-                .usage, "\(missing) of \(counts.count) shards have no sample count, so \(request.worldSize) ranks could "
+                .usage,
+                "\(missing) of \(counts.count) shards have no sample count, so \(request.worldSize) ranks could "
                     + "not make equally many steps and would wait for each other for ever: 'headrace index SHARDS' "
                     + "counts them, or give the number of steps")
         }
@@ -103,7 +106,8 @@ package struct ShardShare: Sendable, Equatable {
             return ShardDeal(loads: loads, shares: request.worldSize, key: epochKey).shards
         }
         // Never the epoch: what a node has, it keeps.
-        return nodeDeal(loads: loads, nodes: nodes, seed: request.seed).shards.enumerated().flatMap { node, numbers in
+        return nodeDeal(loads: loads, nodes: nodes, seed: request.seed).shards.enumerated().flatMap {
+            node, numbers in
             ShardDeal(
                 loads: numbers.map { loads[$0] }, numbers: numbers, shares: nodes.ranksEach,
                 key: epochKey.map { mixed($0, UInt64(node)) }
@@ -112,7 +116,8 @@ package struct ShardShare: Sendable, Equatable {
     }
 
     /// The shards of each node, in catalog order: those of the whole run.
-    package static func nodeDeal(loads: [Int], nodes: Nodes, seed: UInt64) -> (shards: [[Int]], loads: [Int]) {
+    package static func nodeDeal(loads: [Int], nodes: Nodes, seed: UInt64) -> (shards: [[Int]], loads: [Int])
+    {
         let deal = ShardDeal(loads: loads, shares: nodes.count, key: mixed(seed, dealKey))
         return (deal.shards.map { $0.sorted() }, deal.loads)
     }
@@ -123,7 +128,8 @@ package struct ShardShare: Sendable, Equatable {
         let least = samples.min() ?? 0
         if request.uneven != .pad, least == 0, most > 0, request.steps != nil || request.worldSize > 1 {
             throw HeadraceError(
-                .usage, "rank \(samples.firstIndex(of: 0) ?? 0) of \(request.worldSize) has no samples, because "
+                .usage,
+                "rank \(samples.firstIndex(of: 0) ?? 0) of \(request.worldSize) has no samples, because "
                     + "there are fewer shards with samples than ranks: pack the data into more shards, use an indexed "
                     + "walk, or pad")
         }
@@ -134,7 +140,8 @@ package struct ShardShare: Sendable, Equatable {
         let rows = steps * request.batchSize
         guard rows <= least || request.uneven != .drop else {
             throw HeadraceError(
-                .usage, "\(steps) steps of \(request.batchSize) rows are more than the \(least) samples of rank "
+                .usage,
+                "\(steps) steps of \(request.batchSize) rows are more than the \(least) samples of rank "
                     + "\(samples.firstIndex(of: least) ?? 0): make fewer steps (at most \(least / request.batchSize)), "
                     + "or pad or repeat")
         }
