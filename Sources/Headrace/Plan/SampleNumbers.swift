@@ -4,9 +4,16 @@ package import HeadraceCore
 package struct SampleNumbers: Sendable, Equatable {
     /// The first number of each shard, and at the end the count of all samples.
     private let starts: [Int]
+    /// The shard of every 2^``shift``-th number: a search begins between two of them. Twice as many as shards, at most.
+    private let guides: [Int32]
+    private let shift: Int
 
     /// From the samples of each shard.
     package init(counts: [Int]) throws(HeadraceError) {
+        guard counts.count < Int(Int32.max) else {
+            throw HeadraceError(
+                .limitExceeded, "a data set has fewer than \(Int32.max) shards, not \(counts.count)")
+        }
         var starts = [0]
         starts.reserveCapacity(counts.count + 1)
         for (shard, count) in counts.enumerated() {
@@ -20,6 +27,22 @@ package struct SampleNumbers: Sendable, Equatable {
             starts.append(sum)
         }
         self.starts = starts
+        (guides, shift) = Self.guides(starts)
+    }
+
+    private static func guides(_ starts: [Int]) -> ([Int32], Int) {
+        let count = starts[starts.count - 1]
+        var shift = 0
+        while count >> shift >= 2 * starts.count { shift += 1 }
+        var guides: [Int32] = []
+        guides.reserveCapacity(count >> shift + 2)
+        var shard = 0
+        for guide in 0...(count >> shift) {
+            while shard + 2 < starts.count, starts[shard + 1] <= guide << shift { shard += 1 }
+            guides.append(Int32(shard))
+        }
+        guides.append(Int32(max(0, starts.count - 2)))
+        return (guides, shift)
     }
 
     /// Samples of the data set.
@@ -37,8 +60,9 @@ package struct SampleNumbers: Sendable, Equatable {
     package func place(of number: Int) -> (shard: Int, ordinal: Int) {
         precondition(number >= 0 && number < count, "a sample's number is below the count of samples")
         // The last shard that starts at or before the number; empty shards start where the next one does.
-        var low = 0
-        var high = starts.count
+        let guide = number >> shift
+        var low = Int(guides[guide])
+        var high = Int(guides[guide + 1]) + 1
         while high - low > 1 {
             let middle = (low + high) / 2
             if starts[middle] <= number { low = middle } else { high = middle }
