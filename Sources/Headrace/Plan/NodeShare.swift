@@ -44,6 +44,18 @@ package struct NodeShare: Sendable {
             uneven: uneven, last: last, rowsPerRank: rowsPerRank)
     }
 
+    /// The order in which a node walks its own samples; shards are numbered as in ``shards``.
+    package func walk(
+        ofNode node: Int, counts: [Int], order: SampleOrder, seed: UInt64, epoch: Int
+    ) throws(HeadraceError) -> EpochWalk {
+        EpochWalk(
+            try SampleNumbers(counts: shards[node].map { counts[$0] }), order: order,
+            seed: mixed(seed, Self.walkKey, UInt64(node)), epoch: epoch)
+    }
+
+    /// Keeps the orders of nodes apart from each other.
+    private static let walkKey: UInt64 = 0x6e6f_6465
+
     package var stepCount: Int { (rowsPerRank + batchSize - 1) / batchSize }
 
     package var droppedCount: Int {

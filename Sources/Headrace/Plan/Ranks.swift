@@ -30,6 +30,9 @@ package struct Ranks: Sendable, Hashable {
         ("SLURM_PROCID", "SLURM_NTASKS"),
     ]
 
+    /// The variables that are looked at.
+    static let variableNames = launchers.flatMap { [$0.0, $0.1] }
+
     /// What the options say, else the launcher's environment, else a process alone.
     package static func resolve(
         rank: Int?, worldSize: Int?, environment: [String: String]

@@ -43,8 +43,8 @@ package struct ReadPiece: Sendable, Equatable {
 package struct ReadMerger: Sendable {
     /// The largest merged read by default: large enough that any storage is busy with transferring.
     package static let defaultLargestRead = 1 << 20
-    /// The largest gap by default: what a disk or a page cache reads in less time than another request takes.
-    package static let defaultLargestGap = 16 << 10
+    /// The largest gap by default: what flash or a page cache reads in the time that another request takes.
+    package static let defaultLargestGap = 4 << 10
 
     package let largestRead: Int
     package let largestGap: Int
