@@ -39,6 +39,15 @@ import Testing
         }
     }
 
+    /// From an implementation in Python of the definition.
+    @Test func golden() {
+        let key = Bucketing.key(seed: 3, epoch: 1, window: 2)
+        #expect(key == 15_590_309_488_610_431_744)
+        var order: [Int] = []
+        Bucketing.arrange(lengths: (0..<14).map { $0 * $0 % 17 }, rowsPerStep: 3, key: key, into: &order)
+        #expect(order == [11, 2, 5, 7, 10, 4, 0, 1, 6, 3, 8, 9, 12, 13])
+    }
+
     @Test func paddingIsSaved() {
         var random = SplitMix64(2)
         let lengths = Self.lengths(100 * 64, &random)

@@ -19,16 +19,20 @@ import Testing
 
     init() { samples = 5000 }
 
-    private func share(_ position: EpochPosition, _ samples: Int, _ block: Int?, _ uneven: UnevenRanks) throws
-        -> RankShare
-    {
+    private func share(
+        _ position: EpochPosition, _ samples: Int, _ block: Int?, _ uneven: UnevenRanks,
+        _ last: LastBatch = .keep
+    ) throws -> RankShare {
         try RankShare(
-            sampleCount: samples, blockSize: block, segments: position.segments, uneven: uneven, last: .keep)
+            sampleCount: samples, blockSize: block, segments: position.segments, uneven: uneven, last: last)
     }
 
     /// Runs `steps` steps (nil: all) of all ranks from where `run` is.
-    private func go(_ run: inout Run, _ steps: Int?, samples: Int, block: Int?, uneven: UnevenRanks) throws {
-        let share = try share(run.position, samples, block, uneven)
+    private func go(
+        _ run: inout Run, _ steps: Int?, samples: Int, block: Int?, uneven: UnevenRanks,
+        last: LastBatch = .keep
+    ) throws {
+        let share = try share(run.position, samples, block, uneven, last)
         var rows: [PlannedRow] = []
         var step = run.position.nextStep
         let end = steps.map { min(share.stepCount, step + $0) } ?? share.stepCount
@@ -68,19 +72,47 @@ import Testing
             let samples = Int(random.below(3000))
             let block = random.below(3) == 0 ? nil : Int(random.below(60) + 1)
             let uneven = UnevenRanks.allCases[Int(random.below(3))]
+            let last = LastBatch.allCases[Int(random.below(2))]
             var run = Run(position: EpochPosition(startOf: 0, worldSize: 4, batchSize: 8))
-            var changes = 0
             while !run.isOver {
                 run.position = run.position.continued(
                     worldSize: Int(random.below(9) + 1), batchSize: Int(random.below(20) + 1))
-                try go(&run, Int(random.below(6)), samples: samples, block: block, uneven: uneven)
-                changes += 1
+                try go(&run, Int(random.below(6)), samples: samples, block: block, uneven: uneven, last: last)
             }
             #expect(Set(run.delivered).count == run.delivered.count)
             #expect(run.delivered.count + run.dropped == samples)
             #expect(run.padding == 0 || uneven == .pad)
             #expect(run.repeats == 0 || uneven == .repeating)
         }
+    }
+
+    /// 200 stops at random in one large epoch, each through the JSON of a state, to other sizes: the samples delivered
+    /// are those of the data set, once each.
+    @Test(arguments: [SampleOrder.global, .block(50)]) func twoHundredStops(order: SampleOrder) throws {
+        let counts = [5000, 0, 12_345, 1, 9999, 30_000]
+        let numbers = try SampleNumbers(counts: counts)
+        let shards = counts.map { DataFingerprint.Shard(name: "\($0).tar", byteCount: $0, sampleCount: $0) }
+        var walk = EpochWalk(numbers, order: order, seed: 1, epoch: 6)
+        let block: Int? = if case .block(let size) = order { size } else { nil }
+        var random = SplitMix64(77)
+        var run = Run(position: EpochPosition(startOf: 6, worldSize: 8, batchSize: 8))
+        var stops = 0
+        while !run.isOver {
+            let steps = stops < 200 ? Int(random.below(9)) : nil
+            try go(&run, steps, samples: numbers.count, block: block, uneven: .drop)
+            guard !run.isOver else { break }
+            stops += 1
+            let state = LoaderState(
+                walk: .indexed, data: DataFingerprint(shards), options: [:], position: run.position)
+            run.position = try LoaderState(parsing: state.encoded()).resumed(
+                by: .init(
+                    walk: .indexed, shards: shards, options: [:], worldSize: [8, 3, 5][stops % 3],
+                    batchSize: [8, 8, 16][stops % 3], isElastic: true))
+        }
+        #expect(stops == 200)
+        let samples = Set(run.delivered.map { walk.sample(at: $0) })
+        #expect(samples.count == run.delivered.count && samples.count + run.dropped == numbers.count)
+        #expect(run.dropped < 8)
     }
 
     /// A change to the same sizes is none, and one that delivered nothing leaves no trace.

@@ -19,6 +19,23 @@ import Testing
         }
     }
 
+    // Here and below, pinned numbers come from an implementation in Python of the definitions. They decide saved
+    // orders: a change raises `LoaderState.planVersion`.
+    @Test(
+        arguments: [
+            (5000, .global, [0, 1, 2, 4999], [276, 3632, 781, 369]),
+            (5000, .block(64), [0, 1, 64, 2500, 4999], [2563, 2581, 4932, 634, 2424]),
+            (
+                200_000, .block(16), [0, 1, 16, 100_000, 199_999],
+                [151_652, 151_648, 96_221, 11_588, 143_337]
+            ),
+            (10_000, .block(2000), [0, 1, 2000, 5000, 9999], [3442, 3587, 9126, 7726, 2738]),
+        ] as [(Int, SampleOrder, [Int], [Int])])
+    func golden(count: Int, order: SampleOrder, places: [Int], numbers: [Int]) {
+        var walk = EpochOrder(count: count, order: order, key: EpochOrder.key(seed: 42, epoch: 3))
+        #expect(places.map { walk.number(at: $0) } == numbers)
+    }
+
     /// Entering anywhere gives what walking there gives.
     @Test(arguments: orders) func anyPlaceCanBeEntered(order: SampleOrder) {
         let count = 3000

@@ -35,9 +35,11 @@ import Testing
     private static func loader(
         _ shards: [DataFingerprint.Shard] = shards, _ options: [String: String] = options,
         walk: Walk = .indexed,
-        world: Int = 3, batch: Int = 16
+        world: Int = 3, batch: Int = 16, elastic: Bool = true
     ) -> LoaderState.Loader {
-        LoaderState.Loader(walk: walk, shards: shards, options: options, worldSize: world, batchSize: batch)
+        LoaderState.Loader(
+            walk: walk, shards: shards, options: options, worldSize: world, batchSize: batch,
+            isElastic: elastic)
     }
 
     @Test func roundTrip() throws {
@@ -167,6 +169,7 @@ import Testing
                 "indexed walk, and this loader's is streamed"))
         let world = refusal(Self.streamed, Self.loader(walk: .streamed, world: 2, batch: 32))
         #expect(world.contains("2 ranks") && world.contains("headrace index"))
+        #expect(refusal(Self.state(), Self.loader(world: 5, elastic: false)).contains("only with 3 ranks"))
         var beyond = Self.streamed
         beyond.local?.stream?.lanes = [.init(shard: 13, ordinal: 0, offset: 0)]
         #expect(refusal(beyond, Self.loader(walk: .streamed, world: 1, batch: 32)).contains("shard 13"))

@@ -176,6 +176,27 @@ import Testing
         #expect(try plan(2).droppedCount == 0)
     }
 
+    /// Shards of many sizes, dealt anew: epochs differ in their number of steps, unless it is given.
+    @Test func epochsThatDifferAreSaid() throws {
+        var random = SplitMix64(4)
+        let shards = (0..<30).map { _ in
+            PlannedShard(path: "x", byteCount: 1000, sampleCount: 100 + Int(random.below(100)))
+        }
+        func plan(_ steps: Int?) throws -> PlanSummary {
+            try PlanSummary(
+                shards,
+                Self.request {
+                    $0.order = .buffer(8)
+                    $0.batchSize = 1
+                    $0.epochs = 40
+                    $0.steps = steps
+                    $0.ranks = try Ranks(rank: 0, worldSize: 4)
+                })
+        }
+        #expect(try plan(nil).warnings.contains { $0.contains("epochs differ") })
+        #expect(try plan(500).warnings.contains { $0.contains("epochs differ") } == false)
+    }
+
     @Test func nothingToDeliverIsSaid() throws {
         let plan = try PlanSummary(
             Self.shards(1, samples: 3), Self.request { $0.ranks = try Ranks(rank: 0, worldSize: 8) })

@@ -34,6 +34,17 @@ import Testing
         }
     }
 
+    /// From an implementation in Python of the definition: part of saved states.
+    @Test func golden() throws {
+        let loads = (0..<12).map { $0 * 37 % 50 + 10 }
+        let plain = ShardDeal(loads: loads, shares: 3, key: nil)
+        #expect(plain.shards == [[0, 2, 4, 6], [3, 7, 8, 9], [1, 5, 10, 11]])
+        let shuffled = ShardDeal(loads: loads, shares: 3, key: 99)
+        #expect(shuffled.shards == [[11, 4, 10, 2], [8, 7, 3, 9], [0, 5, 6, 1]])
+        let share = try ShardShare(counts: loads, sizes: loads, Self.request(3, epoch: 2))
+        #expect(share.shards == [[4, 10, 11, 2], [1, 5, 6, 0], [7, 3, 9, 8]])
+    }
+
     /// Longest first is within a third of the best deal: no rank has more than 4/3 of the best, which is at least the
     /// mean and the largest shard.
     @Test func dealsAreEven() {
@@ -48,7 +59,8 @@ import Testing
                 // Two of the shares + 1 largest shards are in one share: that, too, is a bound from below.
                 let pair = largest.count > shares ? largest[shares - 1] + largest[shares] : 0
                 let best = max(loads.reduce(0, +) / shares, largest.first ?? 0, pair)
-                #expect(Double(deal.loads.max() ?? 0) <= Double(best) * 4 / 3 + 1)
+                let slack = key == nil ? 1 : 1 + (largest.first ?? 0) / 8
+                #expect(Double(deal.loads.max() ?? 0) <= Double(best) * 4 / 3 + Double(slack))
             }
         }
     }
@@ -76,6 +88,19 @@ import Testing
             kept.insert([Set(share.shards[0..<3].joined()), Set(share.shards[3..<6].joined())])
         }
         #expect(deals.count == 10 && within.count == 10 && kept.count == 1)
+    }
+
+    /// Shards that differ by little are dealt together with others in each epoch, and nearly as evenly.
+    @Test func nearlyEqualShardsMeetOthers() {
+        var random = SplitMix64(8)
+        let loads = (0..<64).map { _ in 9_990 + Int(random.below(20)) }
+        var groups: Set<Set<Int>> = []
+        for key in 0..<20 as Range<UInt64> {
+            let deal = ShardDeal(loads: loads, shares: 8, key: key)
+            groups.formUnion(deal.shards.map(Set.init))
+            #expect((deal.loads.max() ?? 0) - (deal.loads.min() ?? 0) < 60)
+        }
+        #expect(groups.count > 150)
     }
 
     @Test func withoutCountsTheStepsMustBeGiven() throws {

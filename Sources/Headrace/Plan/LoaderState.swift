@@ -92,11 +92,15 @@ package struct LoaderState: Sendable, Equatable {
         package var options: [String: String]
         package var worldSize: Int
         package var batchSize: Int
+        /// Whether an epoch can go on with another world or batch size: not in a streamed walk, not with an affinity to
+        /// nodes, and not inside a window of bucketing.
+        package var isElastic: Bool
 
         package init(
             walk: Walk, shards: [DataFingerprint.Shard], options: [String: String], worldSize: Int,
-            batchSize: Int
+            batchSize: Int, isElastic: Bool
         ) {
+            self.isElastic = isElastic
             self.walk = walk
             self.shards = shards
             self.options = options
@@ -115,11 +119,12 @@ package struct LoaderState: Sendable, Equatable {
         if let difference = Self.difference(options, loader.options) { throw Self.refused(difference) }
         if let difference = data.difference(from: loader.shards) { throw Self.refused(difference) }
         guard let last = position.segments.last else { throw Self.refused("it has no segment") }
-        if walk == .streamed, last.worldSize != loader.worldSize || last.batchSize != loader.batchSize {
+        let isResized = last.worldSize != loader.worldSize || last.batchSize != loader.batchSize
+        if isResized, walk == .streamed || !loader.isElastic {
             throw Self.refused(
-                "a streamed walk goes on only with its \(last.worldSize) ranks and batches of \(last.batchSize), and "
-                    + "there are \(loader.worldSize) ranks and batches of \(loader.batchSize); an indexed walk can "
-                    + "change both ('headrace index' makes the index)")
+                "it goes on only with \(last.worldSize) ranks and batches of \(last.batchSize), and there are "
+                    + "\(loader.worldSize) ranks and batches of \(loader.batchSize); an indexed walk without affinity "
+                    + "can change both ('headrace index' makes the index)")
         }
         if let stream = local?.stream {
             for case let lane? in stream.lanes where lane.shard >= loader.shards.count {

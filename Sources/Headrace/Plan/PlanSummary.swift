@@ -109,12 +109,25 @@ package struct PlanSummary: Sendable, Equatable {
     private mutating func planStreamed(
         _ shards: [PlannedShard], _ request: PlanRequest, _ nodes: Nodes
     ) throws(HeadraceError) {
-        let share = try ShardShare(
-            counts: shards.map(\.sampleCount), sizes: shards.map(\.byteCount),
-            ShardShare.Request(
-                worldSize: worldSize, batchSize: batchSize, uneven: request.uneven, last: request.last,
-                steps: request.steps, isShuffled: order != .none, seed: request.seed, epoch: 0,
-                nodes: request.affinity == .node ? nodes : nil))
+        let counts = shards.map(\.sampleCount)
+        let sizes = shards.map(\.byteCount)
+        var deal = ShardShare.Request(
+            worldSize: worldSize, batchSize: batchSize, uneven: request.uneven, last: request.last,
+            steps: request.steps, isShuffled: order != .none, seed: request.seed, epoch: 0,
+            nodes: request.affinity == .node ? nodes : nil)
+        let share = try ShardShare(counts: counts, sizes: sizes, deal)
+        var steps: Set<Int> = []
+        for epoch in 0..<min(epochs, Self.dealtEpochs) {
+            deal.epoch = epoch
+            if let count = try ShardShare(counts: counts, sizes: sizes, deal).stepCount {
+                steps.insert(count)
+            }
+        }
+        if let least = steps.min(), let most = steps.max(), least < most {
+            warnings.append(
+                "shards are dealt anew in each epoch, so epochs differ: \(least) to \(most) batches of each rank; "
+                    + "give the number of steps to make them equal")
+        }
         rowsPerRank = share.rowsPerRank
         batchesPerRank = share.stepCount
         leastSamples = share.samples?.min()
@@ -130,6 +143,8 @@ package struct PlanSummary: Sendable, Equatable {
             windows: 0)
     }
 
+    /// Epochs whose deals are compared, at most.
+    private static let dealtEpochs = 32
     /// Bytes of one read of a streamed walk.
     private static let streamedRequest = 1 << 20
 

@@ -3,13 +3,17 @@ internal import HeadraceCore
 /// Whole shards dealt to ranks or nodes, as evenly as their loads allow.
 ///
 /// The heaviest shard goes first, each to whoever has least so far (ties: the lowest number). That is within a third
-/// of the best deal there is, takes n log n, and depends on nothing but its input. With a key, shards of one load and
-/// the numbers of the shares change places, so that another epoch deals otherwise.
+/// of the best deal there is, takes n log n, and depends on nothing but its input. With a key, shards of nearly one load
+/// (within a sixteenth of the largest) come in random order, so that another epoch puts other shards together; the
+/// shares differ by little more for it.
 package struct ShardDeal: Sendable, Equatable {
     /// Catalog numbers of the shards of each share, in the order in which they are read.
     package let shards: [[Int]]
     /// Sum of the loads of each share.
     package let loads: [Int]
+
+    /// Loads that a shuffled deal tells apart.
+    private static let loadSteps = 16
 
     /// - Parameters:
     ///   - loads: samples of each shard in `numbers`, or bytes where samples are not known.
@@ -23,8 +27,9 @@ package struct ShardDeal: Sendable, Equatable {
         let names = key.map { Permutation(count: shares, key: HeadraceCore.mixed($0, 2)) }
         // The order before loads matter, and the order of reading within a share.
         let turns = loads.indices.map { mixed?($0) ?? $0 }
+        let step = key == nil ? 1 : max(1, loads.reduce(0, max) / Self.loadSteps)
         let heaviestFirst = turns.enumerated().sorted { left, right in
-            let (a, b) = (loads[left.element], loads[right.element])
+            let (a, b) = (loads[left.element] / step, loads[right.element] / step)
             return a == b ? left.offset < right.offset : a > b
         }
         var heap = LightestFirst(count: shares)
