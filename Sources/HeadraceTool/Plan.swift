@@ -190,7 +190,7 @@ extension PlanSummary {
         let samples = sampleCount.map { counted($0, "sample") } ?? "samples without a count"
         lines.append(
             "  data      \(counted(shardCount, "shard")), \(samples), \(ByteCount(byteCount))")
-        let reason = isAutomatic ? " (found; --walk pins it)" : ""
+        let reason = isAutomatic ? " (auto; --walk pins it)" : ""
         lines.append("  order     \(walk.rawValue) walk\(reason), shuffle \(order)")
         if let least = leastSamples, let most = mostSamples, worldSize > 1 {
             let holder = walk == .indexed ? "a node" : "a rank"

@@ -80,6 +80,8 @@ import Testing
         #expect(try PlanSummary(counted, Self.request { _ in }).walk == .indexed)
         #expect(try PlanSummary(uncounted, Self.request { _ in }).walk == .streamed)
         #expect(try PlanSummary(counted, Self.request { $0.order = .buffer(9) }).walk == .streamed)
+        #expect(try PlanSummary(counted, Self.request { _ in }).isAutomatic)
+        #expect(try PlanSummary(counted, Self.request { $0.order = .global }).isAutomatic == false)
         #expect(try PlanSummary(counted, Self.request { $0.walk = .streamed }).isAutomatic == false)
         for (shards, order, walk, words) in [
             (counted, PlanRequest.Order.global, Walk.streamed, "--walk says streamed"),

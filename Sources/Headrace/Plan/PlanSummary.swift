@@ -9,7 +9,7 @@ package struct PlanSummary: Sendable, Equatable {
     package static let simulatedWindows = 64
 
     package var walk: Walk
-    /// Whether the walk was not asked for but found.
+    /// Whether neither the walk nor the order was asked for: it is the one that the shards allow.
     package var isAutomatic: Bool
     package var order: PlanRequest.Order
     package var shardCount: Int
@@ -78,7 +78,7 @@ package struct PlanSummary: Sendable, Equatable {
         let known = counts.compactMap { $0 }
         let isCounted = known.count == shards.count
         walk = try request.resolvedWalk(isCounted: isCounted)
-        isAutomatic = request.walk == nil
+        isAutomatic = request.walk == nil && request.order == .none
         order = request.order
         shardCount = shards.count
         byteCount = shards.reduce(0) { $0 &+ $1.byteCount }
