@@ -72,8 +72,8 @@ let package = Package(
         .executableTarget(
             name: "HeadraceTool",
             dependencies: [
-                "Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage", "HeadraceCommandLine",
-                arguments,
+                "Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage", "HeadraceTiers",
+                "HeadraceCommandLine", arguments,
             ],
             path: "Sources/HeadraceTool", swiftSettings: strict),
         .executableTarget(
@@ -90,7 +90,9 @@ let package = Package(
         tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore"]),
         tests("Compute", dependencies: ["HeadraceCompute", "HeadraceCore"]),
         tests("Tiers", dependencies: ["HeadraceTiers", "HeadraceCore"]),
-        tests("Headrace", dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage"]),
+        tests(
+            "Headrace",
+            dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage", "HeadraceTiers"]),
         tests("Tools", dependencies: ["HeadraceTool", "Pipebench", "HeadraceCore"]),
         tests("Tidy", dependencies: []),
     ]

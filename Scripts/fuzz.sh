@@ -57,6 +57,16 @@ seeds() {
         json | jsontext) add_seeds "$folder" "$set"/src/*.json "$set"/tar/.headrace/manifest.json ;;
         manifest) add_seeds "$folder" "$set"/*/.headrace/manifest.json ;;
         index) add_seeds "$folder" "$set"/*/.headrace/*.index ;;
+        state)
+            cat >"$set/state.json" <<'JSON'
+{"data": {"bytes": 10, "count_hash": "8b7f74c9d91e6c7d", "groups": "f21e7dc1", "hash": "135ae1a0f21e7dc1",
+"samples": 2, "shards": 1}, "epoch": 7, "local": {"digest": null, "rank": 1, "set_digest": "00000000000000ff",
+"stream": {"block": 1, "position_in_block": 2, "lanes": [{"shard": 0, "ordinal": 1, "offset": 512}, null]}},
+"options": {"seed": "1"}, "options_hash": "ef36082d0ee4eb86", "plan_version": 1, "position": 1504,
+"schema": "headrace.state/1", "segments": [{"batch": 16, "start": 0, "world_size": 8},
+{"batch": 16, "start": 1024, "world_size": 3}], "walk": "indexed"}
+JSON
+            add_seeds "$folder" "$set/state.json" ;;
         zip) add_seeds "$folder" "$set"/*.npz "$fixtures"/npy/*/*.npz ;;
         zlib) add_seeds "$folder" "$set"/x.zlib "$fixtures"/zlib/*/* ;;
         gzip) add_seeds "$folder" "$set"/tar/*.gz "$fixtures"/gzip/*/* ;;

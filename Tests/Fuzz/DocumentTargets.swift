@@ -1,4 +1,5 @@
 import Glibc
+import Headrace
 import HeadraceCore
 import HeadraceDecode
 import HeadraceFormats
@@ -29,6 +30,21 @@ func fuzzManifest(_ input: UnsafeRawBufferPointer) {
         preconditionFailure("what is written must be read")
     }
     require(again.encoded() == manifest.encoded(), "writing must be stable")
+}
+
+/// A state that is taken is written as it was read, and deals an epoch of as many samples as the first byte says.
+func fuzzState(_ input: UnsafeRawBufferPointer) {
+    guard let state = try? LoaderState(parsing: Array(input.dropFirst())) else { return }
+    require((try? LoaderState(parsing: state.encoded())) == state, "what is written must be read")
+    let count = Int(input[0]) << 8
+    let share = try? RankShare(
+        sampleCount: count, blockSize: count & 256 == 0 ? nil : 7, segments: state.position.segments,
+        uneven: .pad, last: .keep)
+    guard let share, share.stepCount > 0 else { return }
+    for step in [0, share.stepCount - 1] {
+        let row = share.row(step: step, rank: share.worldSize - 1, row: 0)
+        require(row.isPadding || row.place < count, "a place is in the epoch")
+    }
 }
 
 /// Bit 0 of the first byte: mend the checksums of the tables and of the whole.
