@@ -104,8 +104,18 @@ int headrace_ring_queue_poll(struct headrace_ring *ring, uint64_t user_data, int
 
 int headrace_ring_submit_and_wait(struct headrace_ring *ring, unsigned minimum) {
     // With deferred task work nothing completes unless the kernel is entered for events, so minimum 0 must, too.
-    int status = minimum > 0 ? io_uring_submit_and_wait(&ring->ring, minimum)
-                             : io_uring_submit_and_get_events(&ring->ring);
+    int status;
+    // Without this feature (Linux before 5.11) a time limit would be a completion of its own.
+    if (minimum > 1 && (ring->ring.features & IORING_FEAT_EXT_ARG)) {
+        struct io_uring_cqe *first;
+        struct __kernel_timespec patience = {.tv_nsec = HEADRACE_RING_PATIENCE_NS};
+        status = io_uring_submit_and_wait_timeout(&ring->ring, &first, minimum, &patience, NULL);
+        if (status == -ETIME) status = 0;
+    } else if (minimum > 0) {
+        status = io_uring_submit_and_wait(&ring->ring, 1);
+    } else {
+        status = io_uring_submit_and_get_events(&ring->ring);
+    }
     return status < 0 ? status : 0;
 }
 

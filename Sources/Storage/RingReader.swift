@@ -72,8 +72,7 @@ package import HeadraceCore
         let goal = min(minimum, inFlight)
         var isWoken = false
         repeat {
-            // One at a time: the bell's completion must count even when the goal is many.
-            enter(minimum: completed.count < goal ? 1 : 0)
+            enter(minimum: max(0, goal - completed.count))
             isWoken = reap() || isWoken
         } while completed.count < goal && !isWoken
         completions.append(contentsOf: completed)

@@ -55,7 +55,11 @@ int headrace_ring_queue_read(struct headrace_ring *ring, const struct headrace_r
 /// Queues a one-time wait for `fd` to become readable; -EBUSY when the queue is full.
 int headrace_ring_queue_poll(struct headrace_ring *ring, uint64_t user_data, int fd);
 
-/// Starts what is queued and waits until `minimum` completions are there (0: only collects), in one system call.
+/// How long a wait for more than one completion goes on when fewer come: so that what else completes (a bell) is seen.
+#define HEADRACE_RING_PATIENCE_NS 2000000
+
+/// Starts what is queued and waits until `minimum` completions are there (0: only collects), in one system call. A wait
+/// for more than one may end early, see HEADRACE_RING_PATIENCE_NS.
 int headrace_ring_submit_and_wait(struct headrace_ring *ring, unsigned minimum);
 
 /// Takes up to `capacity` completions; returns how many.

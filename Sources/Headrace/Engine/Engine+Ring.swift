@@ -2,6 +2,9 @@ internal import HeadraceCore
 internal import HeadraceStorage
 
 extension Engine {
+    /// The part of the reads under way that the ring thread waits for at once.
+    private static let readsByWakeUp = 8
+
     /// Makes the reader on the thread that will use it, as a ring demands, and serves until the loader closes.
     func serveRing(_ storage: any Storage, depth: Int) {
         do throws(HeadraceError) {
@@ -51,7 +54,10 @@ extension Engine {
             completions.removeAll(keepingCapacity: true)
             let waitBegan = Clock.now()
             let cpuBegan = Clock.threadCPU()
-            reader.wait(minimum: reader.inFlight > 0 ? 1 : 0, into: &completions)
+            // A few at a time: of a deep queue, waking up for each read costs more than the read.
+            reader.wait(
+                minimum: max(min(1, reader.inFlight), reader.inFlight / Self.readsByWakeUp),
+                into: &completions)
             // Buffered reads are copied inside this call: that is work, and counted as such below.
             let waited = max(0, Clock.now() - waitBegan - (Clock.threadCPU() - cpuBegan))
             for completion in completions { settle(completion, &underWay, began: waitBegan) }
