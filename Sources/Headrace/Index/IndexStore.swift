@@ -54,7 +54,8 @@ package struct IndexStore: Sendable {
         let path = places.own(shard)
         try makeFolder(folder(of: path))
         let file = try AtomicFile(path, replacing: true)
-        try unsafe file.append(index.encoded().bytes)
+        let output = index.encoded()
+        try unsafe file.append(output.bytes)
         try file.commit()
     }
 
