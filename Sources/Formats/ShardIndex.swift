@@ -56,9 +56,12 @@ package enum ShardIndexLayout {
     /// Bytes of the field table that a reader accepts.
     package static let largestFieldTable = 16 << 20
 
-    /// Flags: the frames have no checksums (those of the table mean nothing); damaged samples were left out.
+    /// Flags: the frames have no checksums (those of the table mean nothing); damaged samples were left out; the first
+    /// row begins at 0 and each further one where the one before it ends, so that each can be held against its neighbours.
     static let framesLackChecksums: UInt8 = 1
     static let leavesOutDamage: UInt8 = 2
+    static let isGapless: UInt8 = 4
+    static let knownFlags = framesLackChecksums | leavesOutDamage | isGapless
 
     /// Path of the index of the shard at `shard`.
     package static func path(forShard shard: String) -> String {
@@ -126,6 +129,7 @@ package enum ShardIndexWriter {
         }
         var flags: UInt8 = header.leavesOutDamage ? ShardIndexLayout.leavesOutDamage : 0
         if frames.contains(where: { $0.checksum == nil }) { flags |= ShardIndexLayout.framesLackChecksums }
+        if isGapless(rows) { flags |= ShardIndexLayout.isGapless }
         let start = ShardIndexLayout.rowsOffset(fieldTable: fieldTable, frames: frames.count)
         output.reserve(start + header.sampleCount * ShardIndexLayout.rowByteCount + 4)
         appendHeader(
@@ -137,6 +141,15 @@ package enum ShardIndexWriter {
             output.append(littleEndian: UInt64(row.length))
         }
         output.append(littleEndian: unsafe crc32c(output.bytes))
+    }
+
+    private static func isGapless(_ rows: some Collection<ByteSpan>) -> Bool {
+        var end = 0
+        for row in rows {
+            guard row.offset == end else { return false }
+            end += row.length
+        }
+        return true
     }
 
     /// The same for samples that follow each other without a gap from the shard's first byte on, in frames of which only

@@ -28,6 +28,7 @@ package final class ShardIndex: Sendable {
 
     private let file: IndexFile
     private let rowsOffset: Int
+    private let isGapless: Bool
 
     /// Opens the index at `path`. Throws `notFound`, `io` or `indexMismatch`. May be used by many threads at once.
     ///
@@ -69,6 +70,7 @@ package final class ShardIndex: Sendable {
             hasChecksums: head.bytes[14] & Layout.framesLackChecksums == 0, path: path)
         self.file = file
         self.header = parsed
+        isGapless = head.bytes[14] & Layout.isGapless != 0
         self.rowsOffset = rowsOffset
     }
 
@@ -186,8 +188,7 @@ private func parseHeader(_ head: LittleEndianBytes, path: String) throws(Headrac
     guard let format = ShardFormatKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[12] }),
         let codec = CodecKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[13] })
     else { throw mismatch(path, "format \(head.bytes[12]) with codec \(head.bytes[13]) is unknown") }
-    let known = ShardIndexLayout.framesLackChecksums | ShardIndexLayout.leavesOutDamage
-    guard head.bytes[14] & ~known == 0, head.bytes[15] == 0 else {
+    guard head.bytes[14] & ~ShardIndexLayout.knownFlags == 0, head.bytes[15] == 0 else {
         throw mismatch(path, "it has flags that this build does not know")
     }
     guard let shard = Int(exactly: head.u64(16)), let uncompressed = Int(exactly: head.u64(24)),

@@ -130,9 +130,8 @@ struct TFRecordWalk {
                 guard isLast else { return ScanOutcome(consumed: end) }
                 pending = nil
                 table.appendDefect(
-                    HeadraceError(
-                        .truncated,
-                        "the shard ends inside a record of \(record.length - Self.framingBytes) bytes"),
+                    Self.truncated(
+                        record.length - Self.framingBytes, left: offset + bytes.count - record.offset),
                     offset: record.offset)
                 account.samples += 1
                 return self.end(record.offset - offset, at: offset, bytes.count, total)
@@ -209,11 +208,7 @@ struct TFRecordWalk {
         let framing = Self.headerBytes + Self.footerBytes
         let left = total.map { $0 - offset - position } ?? (isLast ? available : nil)
         if let left, Int(length) > left - framing {
-            return .damaged(
-                HeadraceError(
-                    .truncated,
-                    "the shard ends inside a record of \(length) bytes: \(left - Self.headerBytes) are left for it "
-                        + "and its CRC"))
+            return .damaged(Self.truncated(Int(length), left: left))
         }
         let needed = Int(length) + framing
         if needed > available {
@@ -222,6 +217,14 @@ struct TFRecordWalk {
             return .damaged(HeadraceError(.truncated, "the shard ends inside a record of \(length) bytes"))
         }
         return .data(length: Int(length))
+    }
+
+    /// Of a record of `length` bytes, and of the shard `left` from its first byte on.
+    private static func truncated(_ length: Int, left: Int) -> HeadraceError {
+        HeadraceError(
+            .truncated,
+            "the shard ends inside a record of \(length) bytes: \(left - headerBytes) are left for it and its CRC"
+        )
     }
 
     private mutating func end(_ position: Int, at offset: Int, _ count: Int, _ total: Int?) -> ScanOutcome {

@@ -37,7 +37,7 @@ package struct IndexExport: Sendable {
             throw error.placed(shard: shard)
         }
         let path = places.dali(shard)
-        try write(unsafe Array(output.bytes), to: path)
+        try write(output.copy(), to: path)
         return path
     }
 

@@ -89,6 +89,8 @@ final class ShardRows: Sendable {
             }
             var rows: [ShardIndexRow] = []
             do throws(HeadraceError) {
+                // Who reads all of it can as well hold it against its checksum.
+                try file.verifyChecksum()
                 try file.rows(0..<sampleCount, into: &rows)
             } catch {
                 room.giveBack(sampleCount * MemoryLayout<ShardIndexRow>.stride)

@@ -4,7 +4,7 @@ internal import HeadraceStorage
 internal import Synchronization
 
 /// The indexes of a data set's shards.
-struct IndexSet: Sendable {
+struct ShardIndexSet: Sendable {
     /// What was found for one shard.
     enum Entry: Sendable {
         case found(ShardRows)
@@ -45,7 +45,7 @@ struct IndexSet: Sendable {
     static func open(
         _ paths: [String], folder: String? = nil, workers: Int = 1,
         tableByteCount: Int = RowRoom.defaultByteCount
-    ) throws(HeadraceError) -> IndexSet {
+    ) throws(HeadraceError) -> ShardIndexSet {
         let search = IndexSearch(
             places: IndexPlaces(folder: folder), room: RowRoom(byteCount: tableByteCount),
             keepsOpen: paths.count <= largestOpenCount)
@@ -60,7 +60,7 @@ struct IndexSet: Sendable {
                 counts.append(wids.count(path))
             }
         }
-        return IndexSet(entries: entries, sampleCounts: counts)
+        return ShardIndexSet(entries: entries, sampleCounts: counts)
     }
 }
 
@@ -71,7 +71,7 @@ private struct IndexSearch: Sendable {
     let keepsOpen: Bool
 
     /// In the order of `paths`, whichever thread finds them.
-    func entries(_ paths: [String], workers: Int) throws(HeadraceError) -> [IndexSet.Entry] {
+    func entries(_ paths: [String], workers: Int) throws(HeadraceError) -> [ShardIndexSet.Entry] {
         let lock = Lock()
         let found = Found(count: paths.count)
         let next = Counter()
@@ -96,7 +96,7 @@ private struct IndexSearch: Sendable {
 
     // Sendable: the caller's lock guards the entries.
     private final class Found: @unchecked Sendable {
-        var entries: [IndexSet.Entry]
+        var entries: [ShardIndexSet.Entry]
         init(count: Int) { entries = Array(repeating: .missing, count: count) }
     }
 
@@ -105,7 +105,7 @@ private struct IndexSearch: Sendable {
         func next() -> Int { value.add(1, ordering: .relaxed).oldValue }
     }
 
-    private func entry(_ shard: String) -> IndexSet.Entry {
+    private func entry(_ shard: String) -> ShardIndexSet.Entry {
         for place in places.all(shard) {
             do throws(HeadraceError) {
                 if place.isOurs {
