@@ -12,6 +12,7 @@ nonisolated(unsafe) let fuzzTargets: [String: (UnsafeRawBufferPointer) -> Void] 
     "zip": fuzzZip,
     "manifest": fuzzManifest,
     "index": fuzzIndex,
+    "dali": fuzzDALI,
     "zstd": fuzzZstd,
     "gzip": fuzzGzip,
     "zlib": fuzzZlib,

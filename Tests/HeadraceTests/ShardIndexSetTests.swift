@@ -245,4 +245,14 @@ struct ShardIndexSetTests {
         try folder.write("shard0/shardindex.json", Array("[]".utf8))
         #expect(try open().sampleCounts == [nil])
     }
+
+    /// Who keeps another loader's indexes beside the shards still means the shards by their folder.
+    @Test func indexesBesideShardsAreNoSamples() throws {
+        try folder.write("shard0/s-000.idx", try dali(shard))
+        try folder.write("shard0/shardindex.json", WidsIndex(name: "", shards: []).encoded())
+        let catalog = try Catalog([folder("shard0")], names: FieldNames())
+        #expect(catalog.shards.map(\.path) == [shard] && catalog.directories.isEmpty)
+        try folder.write("shard0/a.jpg", [1])
+        #expect(try Catalog([folder("shard0")], names: FieldNames()).directories.count == 1)
+    }
 }
