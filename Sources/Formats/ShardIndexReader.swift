@@ -171,7 +171,9 @@ extension ShardFormatKind {
 
 private func mismatch(_ path: String, _ reason: String) -> HeadraceError {
     HeadraceError(
-        .indexMismatch, "the index does not fit: \(reason); remove it or make it anew", at: .init(shard: path)
+        .indexMismatch,
+        "the index does not fit: \(reason); make it anew ('headrace index --rebuild'), or remove it",
+        at: .init(shard: path)
     )
 }
 

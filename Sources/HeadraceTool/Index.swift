@@ -113,6 +113,8 @@ private struct IndexOutcome: Sendable {
     var frameCount: Int?
     var leftOut: [HeadraceError] = []
     var leftOutCount = 0
+    /// Nil where the shard was not gone through.
+    var returningKeyCount: Int?
     var listing: IndexStore.Listing?
     var dali: String?
     var wids: WidsIndex.Shard?
@@ -143,7 +145,7 @@ private struct IndexJob: Sendable {
         var outcome = IndexOutcome(shard: shard, index: store.path(ofShard: shard))
         do throws(HeadraceError) {
             let present = try store.present(forShard: shard)
-            if case .stale(let reason) = present, !rebuilds { throw reason.adding("--rebuild makes it anew") }
+            if case .stale(let reason) = present, !rebuilds { throw reason }
             if case .current = present, export == nil {
                 try keep(&outcome)
             } else {
@@ -191,6 +193,7 @@ private struct IndexJob: Sendable {
         outcome.frameCount = found.frames.isEmpty ? nil : found.frames.count
         outcome.leftOut = found.leftOut
         outcome.leftOutCount = found.leftOutCount
+        outcome.returningKeyCount = found.returningKeyCount
         switch present {
         case .current: outcome.state = .kept
         case .nothing: outcome.state = .written
@@ -207,14 +210,6 @@ private struct IndexJob: Sendable {
             outcome.wids = try exporter.widsEntry(found, forShard: shard) { Interrupt.isRequested }
         case nil: break
         }
-    }
-}
-
-extension HeadraceError {
-    fileprivate func adding(_ words: String) -> HeadraceError {
-        var copy = self
-        copy.message += "; \(words)"
-        return copy
     }
 }
 
@@ -255,6 +250,12 @@ private struct IndexSummary {
         }
         leftOutCount += outcome.leftOutCount
         if !isQuiet {
+            if let count = outcome.returningKeyCount, count > 0 {
+                StandardError.say(
+                    "headrace: note: \(printable(outcome.shard)): \(counted(count, "sample")) with a key that another had "
+                        + "before; members of one sample that do not stand together are samples of their own, here as "
+                        + "for every reader of the shard")
+            }
             for defect in outcome.leftOut.prefix(shownDefects) {
                 StandardError.say(
                     "headrace: left out: \(printable(defect.placed(shard: outcome.shard).description))")
@@ -320,6 +321,7 @@ extension IndexOutcome {
                 JSONMember("seekable", .bool(header.codec == .none || frameCount != nil)),
                 JSONMember("left_out", .int(leftOutCount)),
                 JSONMember("leaves_out_damage", .bool(header.leavesOutDamage)),
+                JSONMember("returning_keys", returningKeyCount.map { .int($0) } ?? .null),
             ]
         }
         if let dali { members.append(JSONMember("dali", .string(dali))) }

@@ -166,6 +166,25 @@ struct ShardIndexerTests {
         #expect(found.leftOut.map(\.code) == [.duplicateField])
     }
 
+    @Test func keysThatComeBackAreCounted() throws {
+        let folder = TemporaryFolder()
+        let writer = TarWriter()
+        let output = OutputBuffer()
+        // Far apart and near, so that the walk is between two pieces when a sample ends.
+        for (key, field, byteCount) in [
+            ("x", "a", 70_000), ("y", "a", 0), ("x", "b", 90_000), ("y", "b", 3), ("z", "a", 1),
+        ] {
+            writer.appendHeader(key: key, field: field, payloadByteCount: byteCount, to: output)
+            output.appendZeros(byteCount)
+            writer.appendPadding(payloadByteCount: byteCount, to: output)
+        }
+        writer.appendEnd(to: output)
+        try folder.write("i.tar", output.copy())
+        let found = try Self.find(folder("i.tar"))
+        #expect(found.rows.map(\.offset) == (try Self.offsets(folder("i.tar"))))
+        #expect(found.rows.count == 5 && found.returningKeyCount == 2)
+    }
+
     @Test func whatCannotBeIndexedIsNeverLeftOut() throws {
         let folder = TemporaryFolder()
         let script = """

@@ -23,9 +23,9 @@ struct HeaderHops {
         scanner.passPayloads()
     }
 
-    /// Calls `body` after each piece with the defects in it and how far it came, until it returns false.
+    /// Calls `body` after each piece with what was found in it and how far it came, until it returns false.
     func walk(
-        _ body: (_ defects: [HeadraceError], _ reached: Int) throws(HeadraceError) -> Bool
+        _ body: (_ table: SampleTable, _ reached: Int) throws(HeadraceError) -> Bool
     ) throws(HeadraceError) {
         var memory = UnsafeMutableRawPointer.allocate(byteCount: Self.largePieceBytes, alignment: 4096)
         var capacity = Self.largePieceBytes
@@ -47,7 +47,7 @@ struct HeaderHops {
                 UnsafeRawBufferPointer(start: memory, count: count), at: offset, isLast: isLast,
                 total: file.size, into: &table)
             let next = offset + outcome.consumed
-            guard try body(table.defects, min(next, file.size)), !isLast, !outcome.isEnded else { return }
+            guard try body(table, min(next, file.size)), !isLast, !outcome.isEnded else { return }
             table.removeAll()
             let isFar = next - (offset + count) > Self.farBytes
             length = isFar ? Self.smallPieceBytes : min(2 * length, Self.largePieceBytes)

@@ -158,9 +158,12 @@ extension Manifest {
             guard isSame && old.sha256 == nil || replaces else {
                 throw HeadraceError(
                     .indexMismatch,
-                    "the manifest \(path) lists \(old.sampleCount) samples in \(old.byteCount) bytes, the shard has "
-                        + "\(entry.sampleCount) in \(entry.byteCount): it was changed since; bring the right one back, "
-                        + "or let the entry be replaced (--rebuild)", at: .init(shard: listing.shard))
+                    "the manifest \(path) lists it with \(old.sampleCount) samples in \(old.byteCount) bytes"
+                        + (isSame
+                            ? ", as it is, but with another SHA-256"
+                            : ", it has \(entry.sampleCount) in \(entry.byteCount)")
+                        + ": it was changed since; bring the right one back, or let the entry be replaced (--rebuild)",
+                    at: .init(shard: listing.shard))
             }
             sets[set].shards[place] = entry
             return true

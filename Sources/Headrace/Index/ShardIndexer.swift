@@ -14,6 +14,9 @@ package struct FoundIndex: Sendable {
     /// Damaged samples that were left out, as far as they are listed, and how many there are.
     package let leftOut: [HeadraceError]
     package let leftOutCount: Int
+    /// Samples of a tar shard whose key another had before: members of one sample that do not stand together, or samples
+    /// that are there twice. Either way a reader makes samples of their own of them, and so does the index.
+    package let returningKeyCount: Int
     /// Tar members of each sample, where they were asked for.
     package let members: [[DALIIndex.Member]]?
     /// Members and bytes that belong to no sample, by reason.
@@ -91,8 +94,8 @@ package struct ShardIndexer {
         search.begin(scanner, names: names, keepsMembers: keepsMembers)
         var pieces = 0
         var wasCancelled = false
-        try HeaderHops(file, scanner).walk { (defects, reached) throws(HeadraceError) in
-            try search.take(from: scanner, defects)
+        try HeaderHops(file, scanner).walk { (table, reached) throws(HeadraceError) in
+            try search.take(from: scanner, table)
             pieces += 1
             if pieces & 255 == 0 {
                 wasCancelled = isCancelled()
@@ -114,7 +117,7 @@ package struct ShardIndexer {
         search.begin(scanner, names: names, keepsMembers: keepsMembers)
         let share = Double(file.size) / Double(max(1, reader.uncompressedByteCount))
         try reader.readChunks(isCancelled: isCancelled, workers: workers) { (chunk) throws(HeadraceError) in
-            try search.take(from: scanner, chunk.table.defects)
+            try search.take(from: scanner, chunk.table)
             let reached = chunk.shardOffset + chunk.count
             report(min(file.size, Int(share * Double(reached))))
             return true
@@ -130,6 +133,9 @@ private struct SpanSearch {
     private var rows: [ByteSpan] = []
     private var leftOut: [HeadraceError] = []
     private var leftOutCount = 0
+    /// Hashes of the keys: it takes a note, not an error, so two keys of one hash do no harm.
+    private var keys: Set<UInt64> = []
+    private var returningKeyCount = 0
     private var names = FieldNames()
     private var ignored: [String: Int] = [:]
     private var members: MemberList?
@@ -144,9 +150,16 @@ private struct SpanSearch {
         tar.onMember = { list.add($0) }
     }
 
-    mutating func take(from scanner: any SpanScanner, _ defects: [HeadraceError]) throws(HeadraceError) {
+    mutating func take(from scanner: any SpanScanner, _ table: SampleTable) throws(HeadraceError) {
         scanner.takeSpans(into: &rows)
-        for defect in defects {
+        for sample in table.samples where sample.keyLength > 0 {
+            let key = Int(sample.keyOffset)..<Int(sample.keyOffset + sample.keyLength)
+            let hash = unsafe table.keys.withUnsafeBytes {
+                unsafe xxh64(UnsafeRawBufferPointer(rebasing: $0[key]))
+            }
+            if !keys.insert(hash).inserted { returningKeyCount += 1 }
+        }
+        for defect in table.defects {
             // What the machine refused, and what no index can say, is nothing that could be left out.
             guard leavesOutDamage, defect.code.category == .data, defect.code != .notIndexable else {
                 throw defect
@@ -172,6 +185,7 @@ private struct SpanSearch {
         return FoundIndex(
             header: header, fields: fields.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) },
             frames: layout.frames ?? [], rows: rows, leftOut: leftOut, leftOutCount: leftOutCount,
+            returningKeyCount: returningKeyCount,
             members: members?.grouped(by: rows), ignored: ignored)
     }
 }
