@@ -1,6 +1,7 @@
 import Foundation
 import HeadraceCore
 import HeadraceFormats
+import Synchronization
 import Testing
 
 @testable import Headrace
@@ -16,8 +17,12 @@ struct ShardIndexerTests {
         return offsets
     }
 
-    private static func find(_ path: String, workers: Int = 1, skips: Bool = false) throws -> FoundIndex {
+    /// - Parameter memory: little of it makes many pieces of a shard, so that threads have something to run ahead with.
+    private static func find(
+        _ path: String, workers: Int = 1, skips: Bool = false, memory: ByteCount = .mebibytes(256)
+    ) throws -> FoundIndex {
         var indexer = ShardIndexer(path)
+        indexer.memory = memory
         indexer.workers = workers
         indexer.leavesOutDamage = skips
         return try #require(try indexer.find())
@@ -35,7 +40,7 @@ struct ShardIndexerTests {
         var rows: [ShardIndexRow] = []
         try written.rows(0..<written.header.sampleCount, into: &rows)
         for workers in [1, 3] {
-            let found = try Self.find(shard, workers: workers)
+            let found = try Self.find(shard, workers: workers, memory: .mebibytes(2))
             #expect(found.header == written.header)
             #expect(found.rows.map(\.offset) == rows.map(\.offset))
             #expect(found.rows.map(\.length) == rows.map(\.length))
@@ -121,7 +126,7 @@ struct ShardIndexerTests {
         let folder = TemporaryFolder()
         try folder.write("x.tar.\(codec == .zstd ? "zst" : "lz4")", output.copy())
         let path = folder("x.tar.\(codec == .zstd ? "zst" : "lz4")")
-        let found = try Self.find(path, workers: workers)
+        let found = try Self.find(path, workers: workers, memory: .mebibytes(2))
         let plain = try Self.find(fixture.folder("shard0/p-0.tar"))
         #expect(found.rows.map(\.offset) == plain.rows.map(\.offset))
         #expect(found.rows.map(\.length) == plain.rows.map(\.length))
@@ -214,11 +219,20 @@ struct ShardIndexerTests {
     }
 
     @Test func itEndsWhenItIsCancelled() throws {
-        let fixture = try LoaderFixture("x-%d.tar.zst", counts: [50])
-        var indexer = ShardIndexer(fixture.folder("shard0/x-0.tar.zst"))
-        indexer.isCancelled = { true }
-        indexer.workers = 2
-        let found = try indexer.find()
-        #expect(found == nil)
+        let fixture = try LoaderFixture("x-%d.tar.zst", counts: [60]) { _ in 30_000 }
+        let path = fixture.folder("shard0/x-0.tar.zst")
+        var indexer = ShardIndexer(path)
+        indexer.memory = .mebibytes(2)
+        indexer.workers = 3
+        // Not at all, and with pieces under way.
+        for pieces in [0, 2] {
+            let asked = Atomic<Int>(0)
+            let isLate: @Sendable () -> Bool = { asked.add(1, ordering: .relaxed).newValue > pieces }
+            indexer.isCancelled = isLate
+            let found = try indexer.find()
+            #expect(found == nil)
+        }
+        let frames = try ShardReader(path, memory: .mebibytes(2)).pass.chunks.count
+        #expect(frames > 4, "there was something to run ahead with")
     }
 }

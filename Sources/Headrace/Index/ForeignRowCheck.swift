@@ -39,7 +39,9 @@ struct ForeignRowCheck {
                 unsafe scanner.scan(
                     $0, at: offset - row.offset, isLast: isLast, total: row.length, into: &table)
             }
-            guard !isLast, !outcome.isEnded, outcome.consumed > 0 || outcome.needed > count else { break }
+            let canGoOn =
+                outcome.consumed > 0 || outcome.needed > count && outcome.needed <= Self.largestLook
+            guard !isLast, !outcome.isEnded, canGoOn else { break }
             offset += outcome.consumed
             needed = outcome.needed
         }

@@ -51,7 +51,8 @@ struct HeaderHops {
             table.removeAll()
             let isFar = next - (offset + count) > Self.farBytes
             length = isFar ? Self.smallPieceBytes : min(2 * length, Self.largePieceBytes)
-            needed = outcome.needed
+            // Whoever takes nothing and asks for nothing must be given more, or it would never end.
+            needed = max(outcome.needed, outcome.consumed == 0 ? count + 1 : 0)
             offset = next
         }
     }
