@@ -219,6 +219,14 @@ struct ShardIndexSetTests {
         #expect(try rows(try open()).map(\.offset) == [0, 2560])
     }
 
+    @Test func dalisIndexIsNeverThatOfACompressedShard() throws {
+        let packed = try LoaderFixture("s-%03d.tar.zst", counts: [20])
+        let path = packed.folder("shard0/s-000.tar.zst")
+        try FileManager.default.removeItem(atPath: ShardIndexLayout.path(forShard: path))
+        try packed.folder.write("shard0/s-000.idx", try dali(shard))
+        #expect(isMissing(try ShardIndexSet.open([path])))
+    }
+
     @Test func dalisIndexOfRecordsIsRead() throws {
         let records = try LoaderFixture("r-%d.tfrecord", counts: [20])
         let path = records.folder("shard0/r-0.tfrecord")

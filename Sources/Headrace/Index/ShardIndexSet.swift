@@ -132,11 +132,10 @@ private struct IndexSearch: Sendable {
         let file = try LocalStorage(engine: .pread).open(shard)
         let probe = ShardProbe(reader: BlockingReader())
         let layout = try probe.layout(of: file, limits: FormatLimits())
+        // DALI reads plain shards only: an index of this name is about another shard, `x.idx` about the `x.tar` beside
+        // this `x.tar.zst`.
         guard layout.codec == .none else {
-            throw HeadraceError(
-                .indexMismatch,
-                "this index of DALI's is not used: DALI reads plain shards only, and \(shard) is compressed with "
-                    + layout.codec.rawValue, at: .init(shard: path))
+            throw HeadraceError(.notFound, "there is no index of this shard", at: .init(shard: path))
         }
         let rows: [ByteSpan]
         switch layout.format {
