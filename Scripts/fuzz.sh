@@ -42,6 +42,7 @@ small_set() {
     for ending in tar tar.zst tar.lz4 tfrecord; do
         "$headrace" pack "$folder/src" -o "$folder/$ending/x-%d.$ending" --shard-count 2 -q >/dev/null
     done
+    "$headrace" index "$folder"/tar/x-*.tar "$folder"/tfrecord/x-*.tfrecord --export dali -q >/dev/null
     gzip -k "$folder/tar/x-0.tar"
     python3 -c 'import sys, zlib; sys.stdout.buffer.write(zlib.compress(open(sys.argv[1], "rb").read()))' \
         "$folder/tar/x-0.tar" >"$folder/x.zlib" || true
@@ -67,6 +68,7 @@ seeds() {
 {"batch": 16, "start": 1024, "world_size": 3}], "walk": "indexed"}
 JSON
             add_seeds "$folder" "$set/state.json" ;;
+        dali) add_seeds "$folder" "$set"/*/*.idx ;;
         zip) add_seeds "$folder" "$set"/*.npz "$fixtures"/npy/*/*.npz ;;
         zlib) add_seeds "$folder" "$set"/x.zlib "$fixtures"/zlib/*/* ;;
         gzip) add_seeds "$folder" "$set"/tar/*.gz "$fixtures"/gzip/*/* ;;

@@ -20,7 +20,7 @@ run() {
 
 threads() {
     TSAN_OPTIONS=halt_on_error=1 run thread \
-        --filter 'LockTests|SlabPool|Reader|EngineTests|Loader|PackTests|PackFault|PackResume|RepackTests|SetDamage' \
+        --filter 'LockTests|SlabPool|Reader|EngineTests|Loader|PackTests|PackFault|PackResume|RepackTests|SetDamage|ShardIndexer|ShardIndexSet' \
         --skip 'CodecLoaderTests|ToolsTests|largePayloadsAreStreamed|rowsOfOneByteAreRefusedByTheHeader'
 }
 

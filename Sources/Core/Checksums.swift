@@ -125,6 +125,27 @@ package struct SHA256: Sendable {
     }
 }
 
+/// MD5, fed piece by piece: proof against accidents alone, for formats that ask for it.
+package struct MD5: Sendable {
+    private var context = headrace_md5()
+
+    /// A hash of nothing yet.
+    package init() { unsafe headrace_md5_init(&context) }
+
+    package mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        unsafe headrace_md5_update(&context, bytes.baseAddress, bytes.count)
+    }
+
+    /// The digest so far in 32 hexadecimal digits; more may follow.
+    package func hexadecimal() -> String {
+        var copy = context
+        return unsafe [UInt8](unsafeUninitializedCapacity: 16) { digest, count in
+            unsafe headrace_md5_final(&copy, digest.baseAddress!)
+            count = 16
+        }.hexadecimal
+    }
+}
+
 extension [UInt8] {
     /// Two lower-case hexadecimal digits a byte.
     package var hexadecimal: String {

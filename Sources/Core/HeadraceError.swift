@@ -137,6 +137,8 @@ extension HeadraceError.Code {
     public static let unsupported = Self("unsupported", .data)
     /// An index, manifest or seek table that does not match its shard.
     public static let indexMismatch = Self("indexMismatch", .data)
+    /// A shard whose samples cannot be read alone, so that no index can say where they are.
+    public static let notIndexable = Self("notIndexable", .data)
     /// More defects than the limit of `--on-defect` allows.
     public static let tooManyDefects = Self("tooManyDefects", .data)
     /// The system refused a read, write or open; the cause has errno.

@@ -1,6 +1,6 @@
 internal import HeadraceCore
 
-/// `.headrace/manifest.json`: what was packed into a folder, so that a reader knows counts and checksums without
+/// `.headrace/manifest.json`: what was packed into a folder or indexed in it, so that a reader knows counts and checksums without
 /// opening a shard.
 ///
 /// A folder can hold several sets (training and validation shards side by side), each written by one run and known
@@ -17,11 +17,11 @@ package struct Manifest: Sendable, Equatable {
         /// Size of the file.
         package var byteCount: Int
         package var uncompressedByteCount: Int
-        /// In 64 lower-case hexadecimal digits.
-        package var sha256: String
+        /// In 64 lower-case hexadecimal digits; nil where nobody has read all of the file (shards that were indexed).
+        package var sha256: String?
 
         package init(
-            name: String, sampleCount: Int, byteCount: Int, uncompressedByteCount: Int, sha256: String
+            name: String, sampleCount: Int, byteCount: Int, uncompressedByteCount: Int, sha256: String?
         ) {
             self.name = name
             self.sampleCount = sampleCount
@@ -31,9 +31,10 @@ package struct Manifest: Sendable, Equatable {
         }
     }
 
-    /// The shards that one run wrote.
+    /// The shards that one run wrote, or that were indexed and have names of one kind.
     package struct ShardSet: Sendable, Equatable {
-        /// The name that the shards were written under, without the folder: `train-%06d.tar.zst`.
+        /// The name that the shards were written under, without the folder: `train-%06d.tar.zst`. Of shards that were
+        /// indexed, what their names have in common: `train-*.tar`.
         package var pattern: String
         package var format: ShardFormatKind
         package var codec: CodecKind
@@ -125,12 +126,13 @@ extension Manifest.ShardSet {
 
 extension Manifest.Shard {
     fileprivate var json: JSONValue {
-        .object([
+        var members = [
             JSONMember("name", .string(name)),
             JSONMember("samples", .int(sampleCount)),
             JSONMember("bytes", .int(byteCount)),
             JSONMember("uncompressed_bytes", .int(uncompressedByteCount)),
-            JSONMember("sha256", .string(sha256)),
-        ])
+        ]
+        if let sha256 { members.append(JSONMember("sha256", .string(sha256))) }
+        return .object(members)
     }
 }

@@ -80,8 +80,10 @@ extension Manifest {
             let uncompressed = json["uncompressed_bytes"]?.intValue, samples >= 0, bytes >= 0,
             uncompressed >= 0
         else { throw mismatch(path, "the shard '\(name)' lacks a count or a size") }
-        guard let sha256 = json["sha256"]?.stringValue, sha256.utf8.count == 64,
-            sha256.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) })
+        let sha256 = json["sha256"]?.stringValue
+        guard
+            sha256.map({ $0.utf8.count == 64 }) ?? (json["sha256"] == nil),
+            (sha256 ?? "").utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) })
         else { throw mismatch(path, "the SHA-256 of the shard '\(name)' is not 64 hexadecimal digits") }
         return Shard(
             name: name, sampleCount: samples, byteCount: bytes, uncompressedByteCount: uncompressed,

@@ -20,6 +20,9 @@ internal import Glibc
         unsafe UnsafeRawBufferPointer(start: storage, count: count)
     }
 
+    /// What was appended, in memory of its own.
+    package func copy() -> [UInt8] { unsafe Array(bytes) }
+
     /// Empties the buffer and keeps its memory.
     package func removeAll() { count = 0 }
 

@@ -19,6 +19,10 @@ struct TarGlobalAttributes {
     var path: [UInt8] = []
     var size = -1
     var isSparse = false
+
+    /// Without these records the members behind them would be read otherwise. (A comment, as git archive writes one,
+    /// decides nothing.)
+    var decidesMembers: Bool { !path.isEmpty || size >= 0 || isSparse }
 }
 
 /// The records of a PAX extended header: `LENGTH KEY=VALUE\n`, LENGTH counting the whole record.

@@ -38,6 +38,19 @@ package protocol ShardScanner: AnyObject {
     var account: ShardAccount { get }
 }
 
+/// A scanner that can find samples by their headers alone, for an index: payloads are passed over unread.
+///
+/// What is known of a sample between two calls then stays in the scanner, and nothing but headers has to be presented
+/// again. Rows of the table are without meaning but for the defects.
+package protocol SpanScanner: ShardScanner {
+    /// Call it before the first scan.
+    func passPayloads()
+
+    /// Moves the places of the samples found since the last call to the end of `spans`: the bytes in the uncompressed
+    /// shard that, scanned alone, give that sample and no other. Defective ones are not among them.
+    func takeSpans(into spans: inout [ByteSpan])
+}
+
 /// How far a scan came.
 package struct ScanOutcome: Sendable, Equatable {
     /// Bytes that are done with. The rest must be presented again, at the front of the next call's bytes. More than

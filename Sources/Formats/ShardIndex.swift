@@ -1,4 +1,4 @@
-internal import HeadraceCore
+package import HeadraceCore
 
 /// What the header of an index says about its shard.
 package struct ShardIndexHeader: Sendable, Equatable {
@@ -12,10 +12,12 @@ package struct ShardIndexHeader: Sendable, Equatable {
     /// CRC-32C of the file's first and last 64 KiB (all of a smaller file): the sampled identity of a shard.
     package var headCRC32C: UInt32
     package var tailCRC32C: UInt32
+    /// Damaged samples of the shard were left out, as was asked for: it holds more than the rows say.
+    package var leavesOutDamage: Bool
 
     package init(
         format: ShardFormatKind, codec: CodecKind, shardByteCount: Int, uncompressedByteCount: Int,
-        sampleCount: Int, headCRC32C: UInt32, tailCRC32C: UInt32
+        sampleCount: Int, headCRC32C: UInt32, tailCRC32C: UInt32, leavesOutDamage: Bool = false
     ) {
         self.format = format
         self.codec = codec
@@ -24,22 +26,24 @@ package struct ShardIndexHeader: Sendable, Equatable {
         self.sampleCount = sampleCount
         self.headCRC32C = headCRC32C
         self.tailCRC32C = tailCRC32C
+        self.leavesOutDamage = leavesOutDamage
     }
 }
 
 /// The layout of `.headrace/SHARD.index`, all integers little-endian:
 ///
-///     0   magic "HRINDEX\n", u32 version, u8 format, u8 codec, u16 zero
+///     0   magic "HRINDEX\n", u32 version, u8 format, u8 codec, u8 flags, u8 zero
 ///     16  u64 shard size, u64 uncompressed size, u64 sample count, u32 CRC of head, u32 CRC of tail
 ///     48  u32 bytes of the field table, u32 frames, u32 CRC-32C of both tables, u32 CRC-32C of bytes 0..<60
 ///     64  field table: u32 count, then for each field u16 length and its name in UTF-8
 ///         frame table: for each frame u32 compressed length, u32 length, u32 checksum
 ///         zeros up to a multiple of 16
-///         rows: for each sample u64 offset and u64 length in the uncompressed shard
+///         rows: for each sample u64 offset and u64 length in the uncompressed shard, in the order of the shard
 ///         u32 CRC-32C of all that precedes
 ///
 /// Rows have a fixed width, so that a reader fetches those it needs and never the table; that is why header and
-/// tables have checksums of their own.
+/// tables have checksums of their own. Rows do not overlap; what no row covers belongs to no sample. A field table without
+/// names says that they are not known (the features of records that were not looked into).
 package enum ShardIndexLayout {
     package static let magic: [UInt8] = Array("HRINDEX\n".utf8)
     package static let version: UInt32 = 1
@@ -51,6 +55,13 @@ package enum ShardIndexLayout {
     package static let sampledByteCount = 64 << 10
     /// Bytes of the field table that a reader accepts.
     package static let largestFieldTable = 16 << 20
+
+    /// Flags: the frames have no checksums (those of the table mean nothing); damaged samples were left out; the first
+    /// row begins at 0 and each further one where the one before it ends, so that each can be held against its neighbours.
+    static let framesLackChecksums: UInt8 = 1
+    static let leavesOutDamage: UInt8 = 2
+    static let isGapless: UInt8 = 4
+    static let knownFlags = framesLackChecksums | leavesOutDamage | isGapless
 
     /// Path of the index of the shard at `shard`.
     package static func path(forShard shard: String) -> String {
@@ -96,13 +107,12 @@ package enum ShardIndexLayout {
 package enum ShardIndexWriter {
     /// Appends a whole index to `output`, which must be empty: the checksums run from its first byte.
     ///
-    /// - Parameter sampleByteCounts: of the samples in shard order; they follow each other without a gap from
-    ///   the shard's first byte on.
+    /// - Parameter rows: of the samples in the order of the shard; they must not overlap.
     package static func append(
-        _ header: ShardIndexHeader, fields: [String], frames: [SeekTableRow],
-        sampleByteCounts: ArraySlice<Int>, to output: OutputBuffer
+        _ header: ShardIndexHeader, fields: [String], frames: [Frame], rows: some Collection<ByteSpan>,
+        to output: OutputBuffer
     ) {
-        precondition(output.count == 0 && sampleByteCounts.count == header.sampleCount)
+        precondition(output.count == 0 && rows.count == header.sampleCount)
         let tables = OutputBuffer()
         tables.append(littleEndian: UInt32(fields.count))
         for field in fields {
@@ -113,33 +123,65 @@ package enum ShardIndexWriter {
         }
         let fieldTable = tables.count
         for frame in frames {
-            tables.append(littleEndian: frame.compressedByteCount)
-            tables.append(littleEndian: frame.byteCount)
-            tables.append(littleEndian: frame.checksum)
+            tables.append(littleEndian: UInt32(truncatingIfNeeded: frame.compressedLength))
+            tables.append(littleEndian: UInt32(truncatingIfNeeded: frame.length))
+            tables.append(littleEndian: frame.checksum ?? 0)
         }
-        let rows = ShardIndexLayout.rowsOffset(fieldTable: fieldTable, frames: frames.count)
-        output.reserve(rows + header.sampleCount * ShardIndexLayout.rowByteCount + 4)
-        appendHeader(header, fieldTable: fieldTable, frames: frames.count, tables: tables, to: output)
+        var flags: UInt8 = header.leavesOutDamage ? ShardIndexLayout.leavesOutDamage : 0
+        if frames.contains(where: { $0.checksum == nil }) { flags |= ShardIndexLayout.framesLackChecksums }
+        if isGapless(rows) { flags |= ShardIndexLayout.isGapless }
+        let start = ShardIndexLayout.rowsOffset(fieldTable: fieldTable, frames: frames.count)
+        output.reserve(start + header.sampleCount * ShardIndexLayout.rowByteCount + 4)
+        appendHeader(
+            header, flags: flags, fieldTable: fieldTable, frames: frames.count, tables: tables, to: output)
         unsafe output.append(tables.bytes)
-        output.appendZeros(rows - output.count)
-        var offset: UInt64 = 0
-        for byteCount in sampleByteCounts {
-            output.append(littleEndian: offset)
-            output.append(littleEndian: UInt64(byteCount))
-            offset += UInt64(byteCount)
+        output.appendZeros(start - output.count)
+        for row in rows {
+            output.append(littleEndian: UInt64(row.offset))
+            output.append(littleEndian: UInt64(row.length))
         }
         output.append(littleEndian: unsafe crc32c(output.bytes))
     }
 
+    private static func isGapless(_ rows: some Collection<ByteSpan>) -> Bool {
+        var end = 0
+        for row in rows {
+            guard row.offset == end else { return false }
+            end += row.length
+        }
+        return true
+    }
+
+    /// The same for samples that follow each other without a gap from the shard's first byte on, in frames of which only
+    /// the seek table is known.
+    package static func append(
+        _ header: ShardIndexHeader, fields: [String], frames: [SeekTableRow],
+        sampleByteCounts: ArraySlice<Int>, to output: OutputBuffer
+    ) {
+        var offset = 0
+        let rows = sampleByteCounts.map { byteCount in
+            defer { offset += byteCount }
+            return ByteSpan(offset: offset, length: byteCount)
+        }
+        // Places follow from lengths: those of the frames are not written.
+        let frames = frames.map { row in
+            Frame(
+                compressedOffset: 0, compressedLength: Int(row.compressedByteCount), offset: 0,
+                length: Int(row.byteCount), checksum: row.checksum)
+        }
+        append(header, fields: fields, frames: frames, rows: rows, to: output)
+    }
+
     private static func appendHeader(
-        _ header: ShardIndexHeader, fieldTable: Int, frames: Int, tables: OutputBuffer,
+        _ header: ShardIndexHeader, flags: UInt8, fieldTable: Int, frames: Int, tables: OutputBuffer,
         to output: OutputBuffer
     ) {
         for byte in ShardIndexLayout.magic { output.append(byte: byte) }
         output.append(littleEndian: ShardIndexLayout.version)
         output.append(byte: ShardIndexLayout.code(header.format))
         output.append(byte: ShardIndexLayout.code(header.codec))
-        output.appendZeros(2)
+        output.append(byte: flags)
+        output.append(byte: 0)
         output.append(littleEndian: UInt64(header.shardByteCount))
         output.append(littleEndian: UInt64(header.uncompressedByteCount))
         output.append(littleEndian: UInt64(header.sampleCount))

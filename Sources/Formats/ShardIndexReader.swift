@@ -28,10 +28,14 @@ package final class ShardIndex: Sendable {
 
     private let file: IndexFile
     private let rowsOffset: Int
+    private let isGapless: Bool
 
-    /// Opens the index at `path`. Throws `notFound`, `io` or `indexMismatch`.
-    package static func read(_ path: String) throws(HeadraceError) -> ShardIndex {
-        try ShardIndex(try IndexFile(path))
+    /// Opens the index at `path`. Throws `notFound`, `io` or `indexMismatch`. May be used by many threads at once.
+    ///
+    /// - Parameter keepsOpen: hold a descriptor for as long as the value lives. A data set can have more shards than a
+    ///   process may have files open; without it each read opens the file again, and notices when it is another.
+    package static func read(_ path: String, keepsOpen: Bool = true) throws(HeadraceError) -> ShardIndex {
+        try ShardIndex(try IndexFile(path, keepsOpen: keepsOpen))
     }
 
     private init(_ file: IndexFile) throws(HeadraceError) {
@@ -61,9 +65,12 @@ package final class ShardIndex: Sendable {
             throw mismatch(path, "the checksum of its tables is wrong")
         }
         self.fields = try parseFields(tables, end: fieldTable, path: path)
-        self.frames = try parseFrames(tables, from: fieldTable, count: frameCount, header: parsed, path: path)
+        self.frames = try parseFrames(
+            tables, from: fieldTable, count: frameCount, header: parsed,
+            hasChecksums: head.bytes[14] & Layout.framesLackChecksums == 0, path: path)
         self.file = file
         self.header = parsed
+        isGapless = head.bytes[14] & Layout.isGapless != 0
         self.rowsOffset = rowsOffset
     }
 
@@ -75,28 +82,47 @@ package final class ShardIndex: Sendable {
     }
 
     /// Appends the places of the samples `range`, in one read.
+    ///
+    /// Each is held against the shard's size, the format's units and its neighbours, those at either end of the range
+    /// too: rows that are out of order, overlap or are empty are refused. That they begin at a sample and hold all of
+    /// it shows when their bytes are scanned.
     package func rows(_ range: Range<Int>, into rows: inout [ShardIndexRow]) throws(HeadraceError) {
         guard range.lowerBound >= 0, range.upperBound <= header.sampleCount else {
             throw HeadraceError(
                 .usage, "samples \(range) were asked of an index of \(header.sampleCount)",
                 at: .init(shard: path))
         }
+        guard !range.isEmpty else { return }
         let width = ShardIndexLayout.rowByteCount
-        let start = rowsOffset + range.lowerBound * width
-        let bytes = LittleEndianBytes(
-            try file.read(start..<start + range.count * width))
+        let seen = max(0, range.lowerBound - 1)..<min(header.sampleCount, range.upperBound + 1)
+        let start = rowsOffset + seen.lowerBound * width
+        let bytes = LittleEndianBytes(try file.read(start..<start + seen.count * width))
         rows.reserveCapacity(rows.count + range.count)
-        for index in 0..<range.count {
-            let offset = bytes.u64(index * width)
-            let length = bytes.u64(index * width + 8)
+        var floor: UInt64 = 0
+        for index in seen {
+            let place = (index - seen.lowerBound) * width
+            let offset = bytes.u64(place)
+            let length = bytes.u64(place + 8)
             let (end, overflow) = offset.addingReportingOverflow(length)
             guard !overflow, length > 0, end <= UInt64(header.uncompressedByteCount) else {
                 throw mismatch(
                     path,
-                    "sample \(range.lowerBound + index) is said to be \(length) bytes at \(offset), beyond "
-                        + "the shard's \(header.uncompressedByteCount)")
+                    "sample \(index) is said to be \(length) bytes at \(offset), beyond the shard's "
+                        + "\(header.uncompressedByteCount)")
             }
-            rows.append(ShardIndexRow(offset: Int(offset), length: Int(length)))
+            guard offset >= floor else {
+                throw mismatch(
+                    path,
+                    "sample \(index) is said to begin at \(offset), before its predecessor's end at \(floor)")
+            }
+            guard header.format.canHold(offset: offset, length: length) else {
+                throw mismatch(
+                    path,
+                    "no sample of a \(header.format.rawValue) shard can be \(length) bytes at \(offset), as it says "
+                        + "of sample \(index)")
+            }
+            floor = end
+            if range.contains(index) { rows.append(ShardIndexRow(offset: Int(offset), length: Int(length))) }
         }
     }
 
@@ -133,9 +159,21 @@ package final class ShardIndex: Sendable {
     }
 }
 
+extension ShardFormatKind {
+    /// Whether a sample of the format can be so long, there.
+    fileprivate func canHold(offset: UInt64, length: UInt64) -> Bool {
+        switch self {
+        case .tar: offset % UInt64(TarHeader.blockBytes) == 0 && length % UInt64(TarHeader.blockBytes) == 0
+        case .tfrecord: length >= UInt64(TFRecordWalk.framingBytes)
+        }
+    }
+}
+
 private func mismatch(_ path: String, _ reason: String) -> HeadraceError {
     HeadraceError(
-        .indexMismatch, "the index does not fit: \(reason); remove it or make it anew", at: .init(shard: path)
+        .indexMismatch,
+        "the index does not fit: \(reason); make it anew ('headrace index --rebuild'), or remove it",
+        at: .init(shard: path)
     )
 }
 
@@ -152,12 +190,16 @@ private func parseHeader(_ head: LittleEndianBytes, path: String) throws(Headrac
     guard let format = ShardFormatKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[12] }),
         let codec = CodecKind.allCases.first(where: { ShardIndexLayout.code($0) == head.bytes[13] })
     else { throw mismatch(path, "format \(head.bytes[12]) with codec \(head.bytes[13]) is unknown") }
+    guard head.bytes[14] & ~ShardIndexLayout.knownFlags == 0, head.bytes[15] == 0 else {
+        throw mismatch(path, "it has flags that this build does not know")
+    }
     guard let shard = Int(exactly: head.u64(16)), let uncompressed = Int(exactly: head.u64(24)),
         let samples = Int(exactly: head.u64(32))
     else { throw mismatch(path, "its header claims sizes beyond 2^63") }
     return ShardIndexHeader(
         format: format, codec: codec, shardByteCount: shard, uncompressedByteCount: uncompressed,
-        sampleCount: samples, headCRC32C: head.u32(40), tailCRC32C: head.u32(44))
+        sampleCount: samples, headCRC32C: head.u32(40), tailCRC32C: head.u32(44),
+        leavesOutDamage: head.bytes[14] & ShardIndexLayout.leavesOutDamage != 0)
 }
 
 private func parseFields(
@@ -182,7 +224,8 @@ private func parseFields(
 }
 
 private func parseFrames(
-    _ tables: LittleEndianBytes, from start: Int, count: Int, header: ShardIndexHeader, path: String
+    _ tables: LittleEndianBytes, from start: Int, count: Int, header: ShardIndexHeader, hasChecksums: Bool,
+    path: String
 ) throws(HeadraceError) -> [Frame] {
     var frames: [Frame] = []
     frames.reserveCapacity(count)
@@ -192,7 +235,7 @@ private func parseFrames(
         let row = start + index * ShardIndexLayout.frameByteCount
         let frame = Frame(
             compressedOffset: compressed, compressedLength: Int(tables.u32(row)), offset: uncompressed,
-            length: Int(tables.u32(row + 4)), checksum: tables.u32(row + 8))
+            length: Int(tables.u32(row + 4)), checksum: hasChecksums ? tables.u32(row + 8) : nil)
         frames.append(frame)
         compressed += frame.compressedLength
         uncompressed += frame.length
@@ -213,10 +256,12 @@ private struct LittleEndianBytes {
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     func u32(_ offset: Int) -> UInt32 {
-        (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) }
+        unsafe bytes.withUnsafeBytes { unsafe $0.bytes.littleEndian32(offset) }
     }
 
-    func u64(_ offset: Int) -> UInt64 { UInt64(u32(offset)) | UInt64(u32(offset + 4)) << 32 }
+    func u64(_ offset: Int) -> UInt64 {
+        unsafe bytes.withUnsafeBytes { unsafe $0.bytes.littleEndian64(offset) }
+    }
 
     func checksum(_ range: Range<Int>, continuing crc: UInt32 = 0) -> UInt32 {
         unsafe bytes.withUnsafeBytes {

@@ -12,7 +12,7 @@ package import HeadraceCore
 ///
 /// The CRC of a length is checked before the length is believed; if it fails, nothing after it can be found. A
 /// record whose data fails its CRC is a defect with a place in the order, and the next record follows.
-package final class TFRecordScanner: ShardScanner {
+package final class TFRecordScanner: SpanScanner {
     private var walk: TFRecordWalk
 
     package init(names: FieldNames, limits: FormatLimits = FormatLimits(), examples: Bool = false) {
@@ -20,6 +20,13 @@ package final class TFRecordScanner: ShardScanner {
     }
 
     package var account: ShardAccount { walk.account }
+
+    package func passPayloads() { walk.passesPayloads = true }
+
+    package func takeSpans(into spans: inout [ByteSpan]) {
+        spans += walk.spans
+        walk.spans.removeAll(keepingCapacity: true)
+    }
 
     package func scan(
         _ bytes: UnsafeRawBufferPointer, at offset: Int, isLast: Bool, total: Int?,

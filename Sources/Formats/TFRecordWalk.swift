@@ -18,6 +18,13 @@ struct TFRecordWalk {
     private var isDamaged = false
     private var accountedThrough = 0
 
+    /// Records are found by their lengths alone; their data are passed over unread.
+    var passesPayloads = false
+    /// The records found since they were last asked for. Places in the shard.
+    var spans: [ByteSpan] = []
+    /// A record that may end behind the shard's end, which is not known yet.
+    private var pending: ByteSpan?
+
     init(names: FieldNames, limits: FormatLimits, examples: Bool) {
         self.limits = limits
         self.examples = examples
@@ -36,6 +43,9 @@ struct TFRecordWalk {
             account.bytesLost += max(0, end - accountedThrough)
             accountedThrough = max(accountedThrough, end)
             return ScanOutcome(consumed: bytes.count, isEnded: true)
+        }
+        if passesPayloads {
+            return unsafe hop(bytes, at: offset, isLast: isLast, total: total, into: &table)
         }
         var position = 0
         var outcome: ScanOutcome?
@@ -108,6 +118,59 @@ struct TFRecordWalk {
         }
     }
 
+    /// Goes from length to length. The CRC of each length is checked, that of the data is not.
+    private mutating func hop(
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, isLast: Bool, total: Int?,
+        into table: inout SampleTable
+    ) -> ScanOutcome {
+        var position = 0
+        if let record = pending {
+            let end = record.offset + record.length - offset
+            guard end <= bytes.count else {
+                guard isLast else { return ScanOutcome(consumed: end) }
+                pending = nil
+                table.appendDefect(
+                    Self.truncated(
+                        record.length - Self.framingBytes, left: offset + bytes.count - record.offset),
+                    offset: record.offset)
+                account.samples += 1
+                return self.end(record.offset - offset, at: offset, bytes.count, total)
+            }
+            pending = nil
+            take(record)
+            position = max(0, end)
+        }
+        while position < bytes.count {
+            let start = offset + position
+            switch unsafe frame(bytes, position, at: offset, isLast: isLast, total: total) {
+            case .data(let length):
+                take(ByteSpan(offset: start, length: length + Self.framingBytes))
+                position += length + Self.framingBytes
+            case .more(let needed):
+                guard bytes.count - position >= Self.headerBytes else {
+                    return ScanOutcome(consumed: position, needed: needed)
+                }
+                let record = ByteSpan(offset: start, length: needed)
+                if total == nil { pending = record } else { take(record) }
+                return ScanOutcome(consumed: position + needed)
+            case .damaged(let error):
+                table.appendDefect(error, offset: start)
+                account.samples += 1
+                return end(position, at: offset, bytes.count, total)
+            }
+        }
+        return ScanOutcome(consumed: position)
+    }
+
+    private mutating func take(_ record: ByteSpan) {
+        spans.append(record)
+        account.members += 1
+        account.samples += 1
+        account.bytesParsed += record.length
+    }
+
+    static let framingBytes = headerBytes + footerBytes
+
     /// What stands at a record's place.
     private enum FrameState {
         case data(length: Int)
@@ -145,11 +208,7 @@ struct TFRecordWalk {
         let framing = Self.headerBytes + Self.footerBytes
         let left = total.map { $0 - offset - position } ?? (isLast ? available : nil)
         if let left, Int(length) > left - framing {
-            return .damaged(
-                HeadraceError(
-                    .truncated,
-                    "the shard ends inside a record of \(length) bytes: \(left - Self.headerBytes) are left for it "
-                        + "and its CRC"))
+            return .damaged(Self.truncated(Int(length), left: left))
         }
         let needed = Int(length) + framing
         if needed > available {
@@ -158,6 +217,14 @@ struct TFRecordWalk {
             return .damaged(HeadraceError(.truncated, "the shard ends inside a record of \(length) bytes"))
         }
         return .data(length: Int(length))
+    }
+
+    /// Of a record of `length` bytes, and of the shard `left` from its first byte on.
+    private static func truncated(_ length: Int, left: Int) -> HeadraceError {
+        HeadraceError(
+            .truncated,
+            "the shard ends inside a record of \(length) bytes: \(left - headerBytes) are left for it and its CRC"
+        )
     }
 
     private mutating func end(_ position: Int, at offset: Int, _ count: Int, _ total: Int?) -> ScanOutcome {

@@ -9,7 +9,7 @@ package import HeadraceCore
 /// a truncated member is never delivered in part. A sample before a damaged header might go on in the member that
 /// cannot be read: it is delivered if it has at least as many fields as the sample before it, and is else part of
 /// the defect.
-package final class TarScanner: ShardScanner {
+package final class TarScanner: SpanScanner {
     private var walk: TarWalk
 
     package init(names: FieldNames, limits: FormatLimits = FormatLimits()) {
@@ -24,6 +24,13 @@ package final class TarScanner: ShardScanner {
     }
 
     package var account: ShardAccount { walk.tally.account }
+
+    package func passPayloads() { walk.passesPayloads = true }
+
+    package func takeSpans(into spans: inout [ByteSpan]) {
+        spans += walk.spans
+        walk.spans.removeAll(keepingCapacity: true)
+    }
 
     package func scan(
         _ bytes: UnsafeRawBufferPointer, at offset: Int, isLast: Bool, total: Int?,
@@ -47,6 +54,18 @@ package struct TarMember: Sendable, Equatable {
     package var payloadOffset: Int
     /// Stored with holes left out.
     package var isSparse: Bool
+
+    /// Whether it is a field of a sample, by WebDataset's rules.
+    package var isField: Bool {
+        switch type {
+        case TarType.regular, TarType.contiguous, TarType.gnuSparse: break
+        case TarType.regularOld: if name.last == UInt8(ascii: "/") { return false }
+        default: return false
+        }
+        let kind = unsafe name.withUnsafeBytes { unsafe WebDatasetName($0.bytes) }
+        if case .field = kind { return true }
+        return false
+    }
 }
 
 /// Running totals of one shard, in plain numbers: the dictionary of ``ShardAccount`` is made when asked for.

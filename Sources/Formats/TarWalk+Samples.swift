@@ -36,6 +36,9 @@ extension TarWalk {
             // Goes on.
         } else {
             flush(before: memberStart, &table)
+            if passesPayloads, let global = globals.last, global.decidesMembers {
+                return endNotIndexable(bytes, &table)
+            }
             guard table.keys.count < Self.tableCapacity, table.fields.count < Self.tableCapacity else {
                 return endLimited(
                     "tableCapacity", Self.tableCapacity, "key bytes or fields in one slab", bytes, &table)
@@ -43,7 +46,7 @@ extension TarWalk {
             beginSample(key: name.extracting(0..<keyLength), &table)
         }
         isMemberOfOpen = true
-        guard let payload = locate(payloadStart, size, bytes, &table),
+        guard let payload = locatePayload(payloadStart, size, bytes, &table),
             !exceedsSample(payload.end, bytes, &table)
         else { return }
         let fieldName = name.extracting(keyLength + 1..<name.byteCount)
@@ -57,8 +60,9 @@ extension TarWalk {
             append(fieldName, payload, &table)
         }
         open!.memberCount += 1
+        open!.end = payload.end
         if onMember != nil { report(name, type, payload, isSparse) }
-        beginMember(at: payload.end)
+        advance(behind: payload, bytes, &table)
     }
 
     private mutating func beginSample(key: RawSpan, _ table: inout SampleTable) {
@@ -118,6 +122,9 @@ extension TarWalk {
         } else {
             tally.bytesParsed += ownBytes
             lastFieldCount = sample.fieldCount
+            if passesPayloads {
+                spans.append(ByteSpan(offset: base + sample.start, length: sample.end - sample.start))
+            }
             table.samples.append(
                 SampleRecord(
                     offset: base + sample.start, keyOffset: Int32(truncatingIfNeeded: sample.keyOffset),
@@ -169,13 +176,13 @@ extension TarWalk {
             tally.members += 1
             return beginMember(at: end)
         }
-        guard let payload = locate(payloadStart, size, bytes, &table),
+        guard let payload = locatePayload(payloadStart, size, bytes, &table),
             !exceedsSample(payload.end, bytes, &table)
         else { return }
         if onMember != nil { report(name, type, payload, attributes.isSparse) }
         open?.ignored.add(reason, bytes: payload.end - memberStart)
         open?.memberCount += 1
-        beginMember(at: payload.end)
+        advance(behind: payload, bytes, &table)
     }
 
     /// A name too long to be a key: an undeliverable sample of its own, and the shard goes on behind it.
@@ -184,7 +191,7 @@ extension TarWalk {
         _ table: inout SampleTable
     ) {
         flush(before: memberStart, &table)
-        guard let payload = locate(payloadStart, size, bytes, &table) else { return }
+        guard let payload = locatePayload(payloadStart, size, bytes, &table) else { return }
         table.appendDefect(
             Self.exceeded("nameBytes", limits.nameBytes, "bytes of a member's name"),
             offset: base + memberStart)
@@ -192,7 +199,7 @@ extension TarWalk {
         tally.members += 1
         tally.bytesLost += payload.end - memberStart
         if onMember != nil { report(name, type, payload, attributes.isSparse) }
-        beginMember(at: payload.end)
+        advance(behind: payload, bytes, &table)
     }
 
     private mutating func report(_ name: RawSpan, _ type: UInt8, _ payload: Payload, _ isSparse: Bool) {

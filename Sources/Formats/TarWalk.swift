@@ -10,6 +10,8 @@ struct TarWalk {
     struct OpenSample {
         /// First byte, in the slab.
         var start = 0
+        /// End of its last own member.
+        var end = 0
         var keyOffset = 0
         var keyLength = 0
         var firstField = 0
@@ -29,14 +31,15 @@ struct TarWalk {
         var end: Int
     }
 
-    /// An ignored member whose payload is being passed over unread. Places in the shard.
+    /// A member whose payload is being passed over unread. Places in the shard.
     struct Skip {
         var start: Int
         var header: Int
         var payloadStart: Int
         var size: Int
         var end: Int
-        var reason: TarTally.Reason
+        /// Why it belongs to no sample; nil for one that was counted already.
+        var reason: TarTally.Reason?
     }
 
     let limits: FormatLimits
@@ -72,6 +75,13 @@ struct TarWalk {
     /// Before this place no run of plain members begins.
     var nextRun = 0
 
+    /// Samples are found by their headers alone: see `TarWalk+Spans.swift`.
+    var passesPayloads = false
+    /// The samples found since they were last asked for, and the open one's key and fields between two calls.
+    var spans: [ByteSpan] = []
+    var heldKey: [UInt8] = []
+    var heldFields: [FieldRecord] = []
+
     init(names: FieldNames, limits: FormatLimits) {
         self.names = FieldNameCache(names)
         self.limits = limits
@@ -80,6 +90,7 @@ struct TarWalk {
     mutating func scan(
         _ bytes: RawSpan, at offset: Int, isLast: Bool, total: Int?, into table: inout SampleTable
     ) -> ScanOutcome {
+        if open != nil { takeUpSample(at: offset, &table) }
         base = offset
         self.isLast = isLast
         self.total = total
@@ -103,16 +114,19 @@ struct TarWalk {
         guard let skip else { return true }
         let available = base + bytes.byteCount
         if available >= skip.end {
-            var ignored = TarTally.Ignored()
-            ignored.add(skip.reason, bytes: skip.end - skip.start)
-            tally.add(ignored)
-            tally.members += 1
+            if let reason = skip.reason {
+                var ignored = TarTally.Ignored()
+                ignored.add(reason, bytes: skip.end - skip.start)
+                tally.add(ignored)
+                tally.members += 1
+            }
             position = skip.end - base
             self.skip = nil
             return true
         }
         guard isLast else {
             outcome = ScanOutcome(consumed: skip.end - base)
+            putDownSample(&table)
             return false
         }
         self.skip = nil
@@ -316,6 +330,7 @@ struct TarWalk {
 
     /// Ends this call before the sample or member that is not there whole, asking for bytes up to `end`.
     mutating func stop(upTo end: Int, _ table: inout SampleTable) {
+        if passesPayloads { return stopBeforeMember(upTo: end, &table) }
         let carry = open?.start ?? memberStart
         if let open {
             table.fields.removeLast(table.fields.count - open.firstField)

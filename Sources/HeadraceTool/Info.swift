@@ -129,7 +129,8 @@ private struct SurveyTotal {
             }
         } else {
             let list = fieldNames.map(printable).joined(separator: ", ")
-            try StandardOutput.writeLine("  fields: \(list) (--full reads the shards for their sizes)")
+            let known = list.isEmpty ? "not in the index" : list
+            try StandardOutput.writeLine("  fields: \(known) (--full reads the shards for their sizes)")
         }
     }
 }

@@ -96,8 +96,8 @@ struct ShardBudget {
     private let turn = Lock()
 
     /// One reader a core, all together within a quarter of a reader's largest memory for each.
-    init(shardCount: Int) {
-        workers = max(1, min(shardCount, affinityCoreCount()))
+    init(shardCount: Int, workers wanted: Int? = nil) {
+        workers = max(1, min(shardCount, wanted ?? affinityCoreCount()))
         memory = max(Self.leastMemory, ByteCount(ShardReader.defaultMemory.bytes / workers))
     }
 

@@ -168,5 +168,6 @@ func scanEveryWay(
         let other = scan(chunking, knowsTotal: knowsTotal)
         #expect(other == whole, "\(name): \(chunking), total known: \(knowsTotal)")
     }
+    if !examples { checkSpans(bytes, format, whole, limits: limits, name: name) }
     return whole
 }

@@ -21,7 +21,7 @@ import Testing
         let output = OutputBuffer()
         ShardIndexWriter.append(
             header, fields: ["cls", "größe"], frames: frames, sampleByteCounts: counts[...], to: output)
-        return Array(output.bytes)
+        return output.copy()
     }
 
     private static func read(_ bytes: [UInt8]) throws -> ShardIndex {
@@ -108,6 +108,79 @@ import Testing
             let error = #expect(throws: HeadraceError.self) { try index.row(3) }
             #expect(error?.code == .indexMismatch)
         }
+    }
+
+    /// Rows that are each inside the shard, and wrong together or for their format.
+    @Test func rowsThatCannotBeAreRefused() throws {
+        func code(_ rows: [(Int, Int)], _ format: ShardFormatKind, reading range: Range<Int>) throws
+            -> String?
+        {
+            let output = OutputBuffer()
+            let header = ShardIndexHeader(
+                format: format, codec: .none, shardByteCount: 10240, uncompressedByteCount: 10240,
+                sampleCount: rows.count, headCRC32C: 0, tailCRC32C: 0)
+            let spans = rows.map { ByteSpan(offset: $0.0, length: $0.1) }
+            ShardIndexWriter.append(header, fields: [], frames: [Frame](), rows: spans, to: output)
+            let index = try Self.read(output.copy())
+            var found: [ShardIndexRow] = []
+            do {
+                try index.rows(range, into: &found)
+            } catch {
+                return error.code.name
+            }
+            #expect(found == rows[range].map { ShardIndexRow(offset: $0.0, length: $0.1) })
+            return nil
+        }
+        let good = [(512, 1024), (2048, 512), (2560, 1024)]
+        #expect(try code(good, .tar, reading: 0..<3) == nil)
+        #expect(try code(good, .tar, reading: 1..<2) == nil)
+        #expect(try code([(0, 20), (20, 16)], .tfrecord, reading: 0..<2) == nil)
+        let mismatch = "indexMismatch"
+        // Overlap, wrong order, twice the same: seen from either neighbour.
+        for rows in [[(512, 1024), (1024, 512)], [(2048, 512), (512, 512)], [(512, 512), (512, 512)]] {
+            for range in [0..<2, 0..<1, 1..<2] {
+                #expect(try code(rows, .tar, reading: range) == mismatch, "\(rows) \(range)")
+            }
+        }
+        for row in [(512, 0), (0, 1 << 40), (10240, 512), (513, 512), (512, 513), (9728, 1024)] {
+            #expect(try code([row], .tar, reading: 0..<1) == mismatch, "\(row)")
+        }
+        #expect(try code([(0, 15)], .tfrecord, reading: 0..<1) == mismatch)
+    }
+
+    @Test func framesWithoutChecksumsAndDamageLeftOutComeBack() throws {
+        var header = Self.header
+        header.uncompressedByteCount = 2048
+        header.sampleCount = 1
+        header.leavesOutDamage = true
+        let frame = Frame(compressedOffset: 0, compressedLength: 77, offset: 0, length: 2048, checksum: nil)
+        let output = OutputBuffer()
+        ShardIndexWriter.append(
+            header, fields: [], frames: [frame], rows: [ByteSpan(offset: 512, length: 1024)], to: output)
+        let index = try Self.read(output.copy())
+        #expect(index.frames == [frame] && index.header == header && index.fields.isEmpty)
+        #expect(try index.row(0) == ShardIndexRow(offset: 512, length: 1024))
+    }
+
+    @Test func aThousandMillionSamplesAreHeldAgainstTheFile() throws {
+        var bytes = Self.bytes()
+        for (byte, value) in littleEndian(UInt64(1_000_000_000)).enumerated() { bytes[32 + byte] = value }
+        Self.sealHeader(&bytes)
+        let error = #expect(throws: HeadraceError.self) { try Self.read(bytes) }
+        #expect(error?.code == .indexMismatch)
+        #expect(error?.message.contains("1000000000") == true)
+    }
+
+    @Test func anIndexThatIsOpenedForEachReadNoticesAnother() throws {
+        let path = WriterOracle.temporaryPath("index")
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data(Self.bytes()).write(to: URL(fileURLWithPath: path))
+        let index = try ShardIndex.read(path, keepsOpen: false)
+        #expect(try index.row(1).length == 2048)
+        try FileManager.default.removeItem(atPath: path)
+        try Data(Self.bytes() + [0]).write(to: URL(fileURLWithPath: path))
+        let error = #expect(throws: HeadraceError.self) { try index.row(1) }
+        #expect(error?.code == .fileChanged)
     }
 
     private static func sealHeader(_ bytes: inout [UInt8]) {

@@ -63,6 +63,23 @@ func fuzzIndex(_ input: UnsafeRawBufferPointer) {
     }
 }
 
+/// Bit 0 of the first byte: of a TFRecord shard. The other bits choose the shard's size.
+func fuzzDALI(_ input: UnsafeRawBufferPointer) {
+    let bytes = Array(input.dropFirst())
+    let size = Int(input[0] >> 1) * 2048
+    let isTar = input[0] & 1 == 0
+    let found =
+        isTar
+        ? try? DALIIndex.tarRows(bytes, shardByteCount: size, path: "x.idx")
+        : try? DALIIndex.recordRows(bytes, shardByteCount: size, path: "x.idx")
+    var end = 0
+    for row in found ?? [] {
+        require(row.offset == end && row.length > 0, "rows follow each other")
+        end = row.offset + row.length
+        require(end <= size, "a row is in the shard")
+    }
+}
+
 private func mendIndex(_ bytes: inout [UInt8]) {
     func number(_ offset: Int) -> Int {
         (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << (8 * $1) }

@@ -13,6 +13,7 @@ nonisolated(unsafe) let fuzzTargets: [String: (UnsafeRawBufferPointer) -> Void] 
     "manifest": fuzzManifest,
     "index": fuzzIndex,
     "state": fuzzState,
+    "dali": fuzzDALI,
     "zstd": fuzzZstd,
     "gzip": fuzzGzip,
     "zlib": fuzzZlib,

@@ -50,6 +50,16 @@ void headrace_sha256_update(struct headrace_sha256 *context, const void *data, s
 void headrace_sha256_update_portable(struct headrace_sha256 *context, const void *data, size_t length);
 void headrace_sha256_final(struct headrace_sha256 *context, uint8_t digest[32]);
 
+struct headrace_md5 {
+    uint32_t state[4];
+    uint64_t total;
+    uint8_t block[64];
+};
+
+void headrace_md5_init(struct headrace_md5 *context);
+void headrace_md5_update(struct headrace_md5 *context, const void *data, size_t length);
+void headrace_md5_final(struct headrace_md5 *context, uint8_t digest[16]);
+
 /// The path that `headrace_sha256_update` takes on this CPU: "sha-ni" or "portable".
 const char *headrace_sha256_path(void);
 

@@ -46,8 +46,8 @@ struct Catalog: Sendable {
 
     /// Lists what `words` mean: shard files, patterns of them, or directories.
     ///
-    /// A directory that holds nothing but shards stands for these shards, in the order of their names. Any other
-    /// directory is a source of samples itself: the files of one stem are a sample.
+    /// A directory that holds nothing but shards (and indexes of them) stands for these shards, in the order of their
+    /// names. Any other directory is a source of samples itself: the files of one stem are a sample.
     init(_ words: [String], names: FieldNames) throws(HeadraceError) {
         var shards: [Shard] = []
         var directories: [Int: [FileSample]] = [:]
@@ -64,8 +64,7 @@ struct Catalog: Sendable {
                 continue
             }
             // A tree that cannot be listed as shards (a loop of links, say) may still be a source of files.
-            let found = ((try? LocalFiles.list(path))?.files ?? []).filter { !Self.isHidden($0.relativePath) }
-            if !found.isEmpty, found.allSatisfy({ ShardName.isShard($0.relativePath) }) {
+            if let found = ShardName.shards(among: (try? LocalFiles.list(path))?.files ?? []) {
                 for entry in found {
                     let size = try Self.checkedSize(entry.size, entry.path)
                     shards.append(Shard(number: shards.count, path: entry.path, size: size))
@@ -136,9 +135,5 @@ struct Catalog: Sendable {
             }
         }
         return entries
-    }
-
-    private static func isHidden(_ relativePath: String) -> Bool {
-        relativePath.split(separator: "/").contains { $0.first == "." }
     }
 }

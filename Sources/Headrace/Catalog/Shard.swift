@@ -24,7 +24,8 @@ struct Shard: Sendable, Equatable {
         return HeadraceError(
             .indexMismatch,
             "the manifest lists \(listed.sampleCount) samples in \(listed.byteCount) bytes, the shard has \(found) in "
-                + "\(size): it was cut or replaced (pack it again, or remove its manifest)",
+                + "\(size): it was cut or replaced (pack it again, list it anew with 'headrace index --rebuild', or "
+                + "remove its manifest)",
             at: .init(shard: path))
     }
 

@@ -29,8 +29,8 @@ package final class ShardReader {
     package let format: ShardFormatKind
     /// Frames of a seekable compressed shard; nil where it has no seek table.
     package let frames: [Frame]?
-    private let pass: ShardPass
-    private let arena: ChunkArena
+    let pass: ShardPass
+    let arena: ChunkArena
     private let filler: ChunkFiller
     private let names: FieldNames
 
@@ -153,6 +153,13 @@ package final class ShardReader {
         _ input: Chunk, isLast: Bool, _ body: (Chunk) throws(HeadraceError) -> Bool
     ) throws(HeadraceError) -> Bool {
         _ = filler.fill(input)
+        return try unpackFilled(input, isLast: isLast, body)
+    }
+
+    /// Unpacks a chunk whose bytes are there, and lets go of it; false when nothing more is to be read.
+    func unpackFilled(
+        _ input: Chunk, isLast: Bool, _ body: (Chunk) throws(HeadraceError) -> Bool
+    ) throws(HeadraceError) -> Bool {
         var taken = false
         defer { arena.release(input) }
         while true {
@@ -176,7 +183,7 @@ package final class ShardReader {
         }
     }
 
-    private func take(_ index: Int) throws(HeadraceError) -> Chunk {
+    func take(_ index: Int) throws(HeadraceError) -> Chunk {
         let refusal = HeadraceError(
             .budget, "the memory of the reader, \(ByteCount(arena.pool.limit)), cannot hold the next piece",
             at: .init(shard: path))

@@ -90,6 +90,14 @@ package final class ShardSidecars: @unchecked Sendable {
     }
 }
 
+/// The checksum that a manifest has of a whole shard.
+package enum ShardSum {
+    /// In hexadecimal; nil when `isCancelled` said so on the way.
+    package static func sha256(_ path: String, isCancelled: () -> Bool) throws(HeadraceError) -> String? {
+        try FileChecksums(path).sha256(isCancelled: isCancelled)
+    }
+}
+
 /// Reads of a whole file for its checksums.
 struct FileChecksums {
     private static let pieceBytes = 1 << 20
@@ -99,29 +107,50 @@ struct FileChecksums {
         file = try LocalStorage(engine: .pread).open(path)
     }
 
+    init(_ file: any StorageFile) { self.file = file }
+
     /// Holds the index against the file's size and both of its ends.
     func check(_ index: ShardIndex) throws(HeadraceError) {
         try index.check(shardByteCount: file.size)
+        let ends = try ends()
+        try index.check(shardByteCount: file.size, headCRC32C: ends.head, tailCRC32C: ends.tail)
+    }
+
+    /// CRC-32C of the file's first and last bytes: with its size, the sampled identity of a shard.
+    func ends() throws(HeadraceError) -> (head: UInt32, tail: UInt32) {
         let sampled = min(file.size, ShardIndexLayout.sampledByteCount)
         let probe = ShardProbe(reader: BlockingReader())
         let head = try probe.bytes(of: file, 0..<sampled)
         let tail = try probe.bytes(of: file, file.size - sampled..<file.size)
-        try index.check(
-            shardByteCount: file.size,
-            headCRC32C: unsafe head.withUnsafeBytes { unsafe crc32c($0) },
-            tailCRC32C: unsafe tail.withUnsafeBytes { unsafe crc32c($0) })
+        return (
+            head: unsafe head.withUnsafeBytes { unsafe crc32c($0) },
+            tail: unsafe tail.withUnsafeBytes { unsafe crc32c($0) }
+        )
     }
 
     /// SHA-256 of the file in hexadecimal; nil when `isCancelled` said so on the way.
     func sha256(isCancelled: () -> Bool) throws(HeadraceError) -> String? {
+        var hash = SHA256()
+        return try unsafe read(isCancelled: isCancelled) { unsafe hash.update($0) } ? hash.hexadecimal() : nil
+    }
+
+    /// MD5 of the file in hexadecimal; nil when `isCancelled` said so on the way.
+    func md5(isCancelled: () -> Bool) throws(HeadraceError) -> String? {
+        var hash = MD5()
+        return try unsafe read(isCancelled: isCancelled) { unsafe hash.update($0) } ? hash.hexadecimal() : nil
+    }
+
+    /// Gives the file to `body` piece by piece; false when it was cancelled.
+    private func read(
+        isCancelled: () -> Bool, _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws(HeadraceError) -> Bool {
         let reader = BlockingReader()
         let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.pieceBytes, alignment: 4096)
         defer { unsafe memory.deallocate() }
-        var hash = SHA256()
         var completions: [ReadCompletion] = []
         var offset = 0
         while offset < file.size {
-            if isCancelled() { return nil }
+            if isCancelled() { return false }
             let length = min(Self.pieceBytes, file.size - offset)
             completions.removeAll(keepingCapacity: true)
             unsafe reader.submit([
@@ -134,10 +163,10 @@ struct FileChecksums {
                     .fileChanged, "the file ended early while it was read",
                     at: .init(shard: file.path, offset: offset + count))
             }
-            unsafe hash.update(UnsafeRawBufferPointer(start: memory, count: count))
+            unsafe body(UnsafeRawBufferPointer(start: memory, count: count))
             offset += count
         }
         try file.checkUnchanged()
-        return hash.hexadecimal()
+        return true
     }
 }

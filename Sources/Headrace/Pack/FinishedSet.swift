@@ -69,6 +69,9 @@ struct FinishedSet {
 
     private func differenceOfShards() -> String? {
         for (number, shard) in set.shards.enumerated() {
+            guard shard.sha256 != nil else {
+                return "the manifest has no SHA-256 of '\(shard.name)': it was changed and indexed anew since"
+            }
             let planned = plan.manifestEntry(number, byteCount: shard.byteCount, sha256: shard.sha256)
             guard shard != planned else { continue }
             return

@@ -191,52 +191,12 @@ struct OutputFolder {
         }
     }
 
-    private func readManifest() throws(HeadraceError) -> Manifest {
-        do throws(HeadraceError) {
-            return try Manifest.read(manifestPath)
-        } catch  where error.code == .notFound {
-            return Manifest(sets: [])
-        } catch {
-            throw error
-        }
-    }
+    private func readManifest() throws(HeadraceError) -> Manifest { try Manifest.readIfThere(manifestPath) }
 
-    private func write(_ manifest: Manifest) throws(HeadraceError) {
-        let file = try AtomicFile(manifestPath, replacing: true)
-        let bytes = manifest.encoded()
-        let result: Result<Void, HeadraceError> = unsafe bytes.withUnsafeBytes { bytes in
-            do throws(HeadraceError) {
-                return .success(try unsafe file.append(bytes))
-            } catch {
-                return .failure(error)
-            }
-        }
-        try result.get()
-        try file.commit()
-    }
+    private func write(_ manifest: Manifest) throws(HeadraceError) { try manifest.write(to: manifestPath) }
 
     /// Makes the folder, those above it, and the one for indexes and manifest.
-    func makeDirectories() throws(HeadraceError) {
-        var end = sidecars.utf8.startIndex
-        while true {
-            let rest = sidecars.utf8[end...]
-            let slash = rest.dropFirst().firstIndex(of: UInt8(ascii: "/")) ?? sidecars.utf8.endIndex
-            let part = String(sidecars[..<slash])
-            if unsafe mkdir(part, 0o777) != 0, errno != EEXIST {
-                // What is there already may stand on a file system that refuses the attempt first (EROFS,
-                // EACCES).
-                let number = errno
-                var status = stat()
-                guard unsafe stat(part, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-                    throw HeadraceError(
-                        .io, "the output's directory cannot be made", at: .init(shard: part),
-                        cause: errorDescription(number))
-                }
-            }
-            if slash == sidecars.utf8.endIndex { return }
-            end = slash
-        }
-    }
+    func makeDirectories() throws(HeadraceError) { try makeFolder(sidecars) }
 
     /// Throws where ``makeDirectories()`` is bound to fail, or files in the folders are, and changes nothing.
     func checkCanBeMade() throws(HeadraceError) {
@@ -333,30 +293,4 @@ extension OutputPattern {
         guard let width else { return escaped(prefix) }
         return escaped(prefix) + (width == 1 ? "%d" : "%0\(width)d") + escaped(suffix)
     }
-}
-
-/// Keeps two runs from changing one manifest at the same time; ends with the process whatever happens to it.
-private struct FolderLock {
-    private let descriptor: Int32
-
-    init(_ directory: String) throws(HeadraceError) {
-        descriptor = unsafe open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw HeadraceError(
-                .io, "the directory cannot be opened", at: .init(shard: directory),
-                cause: errorDescription(errno))
-        }
-        while flock(descriptor, LOCK_EX) != 0 {
-            if errno == EINTR { continue }
-            // A file system without locks: go on as if alone.
-            if errno == ENOLCK || errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS { return }
-            let number = errno
-            close(descriptor)
-            throw HeadraceError(
-                .io, "the directory cannot be locked", at: .init(shard: directory),
-                cause: errorDescription(number))
-        }
-    }
-
-    func release() { close(descriptor) }
 }

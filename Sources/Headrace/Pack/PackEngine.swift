@@ -234,10 +234,10 @@ final class PackEngine: @unchecked Sendable {
             lock.unlock()
             let result: Result<Manifest.Shard, HeadraceError>
             do throws(HeadraceError) {
-                let (entry, indexSHA256) = try shard.finish()
+                let (entry, sha256, indexSHA256) = try shard.finish()
                 try journal.append(
                     .init(
-                        number: shard.number, byteCount: entry.byteCount, sha256: entry.sha256,
+                        number: shard.number, byteCount: entry.byteCount, sha256: sha256,
                         indexSHA256: indexSHA256))
                 result = .success(entry)
             } catch {

@@ -109,7 +109,7 @@ public final class Packer: @unchecked Sendable {
             shards: shards.map {
                 PackedShard(
                     name: $0.name, sampleCount: $0.sampleCount, byteCount: $0.byteCount,
-                    uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256)
+                    uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256 ?? "")
             }, keptShardCount: keptCount, wasFinished: wasFinished, manifestPath: folder.manifestPath)
     }
 

@@ -35,7 +35,7 @@ final class ShardOutput: @unchecked Sendable {
     func abort() { file.abort() }
 
     /// Closes the shard, brings it to disk under its name, and writes its index.
-    func finish() throws(HeadraceError) -> (shard: Manifest.Shard, indexSHA256: String) {
+    func finish() throws(HeadraceError) -> (shard: Manifest.Shard, sha256: String, indexSHA256: String) {
         if let seekTable = SeekTable.of(plan.settings.codec) {
             let table = OutputBuffer()
             seekTable.append(frames, to: table)
@@ -55,8 +55,9 @@ final class ShardOutput: @unchecked Sendable {
             ShardIndexLayout.path(forShard: path), replacing: plan.settings.overwrite)
         try unsafe indexFile.append(index.bytes)
         try indexFile.commit()
+        let digest = sha256.hexadecimal()
         return (
-            plan.manifestEntry(number, byteCount: file.byteCount, sha256: sha256.hexadecimal()),
+            plan.manifestEntry(number, byteCount: file.byteCount, sha256: digest), digest,
             unsafe SHA256.hexadecimal(index.bytes)
         )
     }
@@ -85,7 +86,7 @@ extension OutputPattern {
 
 extension PackPlan {
     /// What the manifest says of a finished shard.
-    func manifestEntry(_ number: Int, byteCount: Int, sha256: String) -> Manifest.Shard {
+    func manifestEntry(_ number: Int, byteCount: Int, sha256: String?) -> Manifest.Shard {
         Manifest.Shard(
             name: settings.pattern.name(number), sampleCount: shards[number].samples.count,
             byteCount: byteCount, uncompressedByteCount: shards[number].byteCount, sha256: sha256)

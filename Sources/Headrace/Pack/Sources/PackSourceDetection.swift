@@ -113,10 +113,7 @@ private func nameEnding(_ path: String) -> String {
 private func directorySource(_ path: String) throws(HeadraceError) -> any PackSource {
     if let source = try idxSource(in: path) { return source }
     // A tree that cannot be listed as shards (a loop of links, say) may still be a source of files.
-    let found = ((try? LocalFiles.list(path))?.files ?? []).filter { entry in
-        !entry.relativePath.split(separator: "/").contains { $0.first == "." }
-    }
-    guard !found.isEmpty, found.allSatisfy({ ShardName.isShard($0.relativePath) }) else {
+    guard let found = ShardName.shards(among: (try? LocalFiles.list(path))?.files ?? []) else {
         return DirectorySource(path)
     }
     try ShardFiles.checkComplete(path)

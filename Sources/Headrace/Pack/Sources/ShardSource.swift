@@ -77,16 +77,17 @@ public struct ShardSource: PackSource {
     ) throws(HeadraceError) {
         // Each record has checksums, which were verified. Damage found by them needs no other explanation.
         if listing.format == .tfrecord, listing.lastDefectOffset != nil { return }
+        guard let listed = shard.sha256 else { return }
         var cancellation: HeadraceError?
         let sha256 = try FileChecksums(path).sha256 {
             do throws(HeadraceError) { try inventory.checkGoesOn() } catch { cancellation = error }
             return cancellation != nil
         }
         if let cancellation { throw cancellation }
-        guard let sha256, sha256 != shard.sha256 else { return }
+        guard let sha256, sha256 != listed else { return }
         throw HeadraceError(
             .checksumMismatch,
-            "the file's SHA-256 is \(sha256), its manifest's set '\(set.pattern)' says \(shard.sha256): any of "
+            "the file's SHA-256 is \(sha256), its manifest's set '\(set.pattern)' says \(listed): any of "
                 + "its samples may be damaged, so none is packed, whatever may be skipped; restore the shard, "
                 + "leave it out, or, to take what can be read of it, copy it to a folder without the manifest",
             at: .init(shard: path))
@@ -229,6 +230,12 @@ struct GeneratedKeys {
         let number = String(ordinal)
         return "\(stem)-\(String(repeating: "0", count: max(0, Self.digits - number.utf8.count)))\(number)"
     }
+}
+
+/// The folder with its '/' at the end; empty where the path names none.
+func folderPrefix(_ path: String) -> String {
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "" }
+    return String(path[..<path.utf8.index(after: slash)])
 }
 
 /// What stands behind the last '/'.
