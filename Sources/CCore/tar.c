@@ -88,7 +88,8 @@ static inline bool has_key(const uint8_t *bytes, const struct headrace_member *o
 }
 
 size_t headrace_plain_members(
-    const void *data, size_t count, uint64_t longest, struct headrace_member *members, size_t capacity, size_t *examined
+    const void *data, size_t count, uint64_t longest, int is_whole, struct headrace_member *members, size_t capacity,
+    size_t *examined
 ) {
     const uint8_t *bytes = data;
     size_t at = 0, found = 0, whole = 0;
@@ -100,5 +101,5 @@ size_t headrace_plain_members(
         found++;
     }
     *examined = at;
-    return whole;
+    return is_whole && at == count ? found : whole;
 }

@@ -22,8 +22,8 @@ package struct PlainMember: Sendable {
 /// Finds whole samples of plain members at the front of `bytes`, as many as `members` has room for.
 ///
 /// Plain are intact headers of regular files that need no second header, whose names are a key and a field, and whose
-/// payloads are within the bytes; a sample is whole where a plain member of another key follows. Whatever else there
-/// is, the caller judges.
+/// payloads are within the bytes; a sample is whole where a plain member of another key follows, or, with `isWhole`,
+/// where it ends with the bytes. Whatever else there is, the caller judges.
 ///
 /// In C for the sum over the header, which takes SIMD, and because it reads untrusted numbers in a tight loop: small
 /// samples come five times as fast as through checked spans.
@@ -31,12 +31,14 @@ package struct PlainMember: Sendable {
 /// - Returns: the number of members in whole samples, and the offset of the first header that was not examined or is
 ///   not plain.
 package func plainMembers(
-    in bytes: UnsafeRawBufferPointer, longest: Int, into members: UnsafeMutableBufferPointer<PlainMember>
+    in bytes: UnsafeRawBufferPointer, longest: Int, isWhole: Bool,
+    into members: UnsafeMutableBufferPointer<PlainMember>
 ) -> (count: Int, examined: Int) {
     unsafe members.withMemoryRebound(to: headrace_member.self) { members in
         var examined = 0
         let count = unsafe headrace_plain_members(
-            bytes.baseAddress, bytes.count, UInt64(longest), members.baseAddress, members.count, &examined)
+            bytes.baseAddress, bytes.count, UInt64(longest), isWhole ? 1 : 0, members.baseAddress,
+            members.count, &examined)
         return (count, examined)
     }
 }

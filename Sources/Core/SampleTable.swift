@@ -183,6 +183,14 @@ package struct SampleTable: Sendable {
         return (samples.count - before, Int(samples.last?.fieldCount ?? 0))
     }
 
+    /// Takes the samples from `first` on out again, and what they have of fields and keys.
+    package mutating func removeSamples(from first: Int) {
+        guard first < samples.count else { return }
+        fields.removeLast(max(0, fields.count - Int(samples[first].firstField)))
+        keys.removeLast(max(0, keys.count - Int(samples[first].keyOffset)))
+        samples.removeLast(samples.count - first)
+    }
+
     package func key(of sample: SampleRecord) -> String {
         let start = Int(sample.keyOffset)
         return String(decoding: keys[start..<start + Int(sample.keyLength)], as: UTF8.self)

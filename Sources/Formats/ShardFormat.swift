@@ -34,6 +34,14 @@ package protocol ShardScanner: AnyObject {
         into table: inout SampleTable
     ) -> ScanOutcome
 
+    /// Finds the one sample in `bytes`, a row of an index: they lie at `offset` in the uncompressed shard. Appends a
+    /// sample or a defect; anything but one of them says that the index is wrong. For reads in any order: what was
+    /// scanned before plays no part, and ``account`` is not kept.
+    ///
+    /// - Parameter shift: added to the places of fields, for bytes that lie behind others in their slab.
+    func scanAlone(
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable)
+
     /// What was found so far; final after a scan with `isLast`.
     var account: ShardAccount { get }
 }

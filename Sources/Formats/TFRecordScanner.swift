@@ -28,6 +28,12 @@ package final class TFRecordScanner: SpanScanner {
         walk.spans.removeAll(keepingCapacity: true)
     }
 
+    package func scanAlone(
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable
+    ) {
+        unsafe walk.scanAlone(bytes, at: offset, shift: shift, into: &table)
+    }
+
     package func scan(
         _ bytes: UnsafeRawBufferPointer, at offset: Int, isLast: Bool, total: Int?,
         into table: inout SampleTable

@@ -62,6 +62,17 @@ struct TFRecordWalk {
         return outcome ?? ScanOutcome(consumed: bytes.count)
     }
 
+    /// Finds the one record in `bytes`; its fields count from `shift` before them.
+    mutating func scanAlone(
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable
+    ) {
+        isDamaged = false
+        let firstField = table.fields.count
+        _ = unsafe scan(bytes, at: offset, isLast: true, total: nil, into: &table)
+        guard shift != 0 else { return }
+        for field in firstField..<table.fields.count { table.fields[field].offset += shift }
+    }
+
     /// Records looked for at once: few enough that what is known of them stays in the nearest cache.
     private static let spansAtOnce = 64
 

@@ -8,13 +8,14 @@ extension TarWalk {
     /// Takes whole samples of plain members from `position` on; false when there is none and `step` has to look.
     mutating func takePlainMembers(_ bytes: RawSpan, _ table: inout SampleTable) -> Bool {
         guard position >= nextRun, position == memberStart, attributes.headerCount == 0, globals.isEmpty,
-            onMember == nil, limits.fieldsPerSample >= Self.membersAtOnce,
+            onMember == nil, !passesPayloads, limits.fieldsPerSample >= Self.membersAtOnce,
             limits.nameBytes >= TarHeader.nameBytes, limits.sampleBytes >= bytes.byteCount
         else { return false }
         return unsafe bytes.withUnsafeBytes { bytes in
             unsafe withUnsafeTemporaryAllocation(of: PlainMember.self, capacity: Self.membersAtOnce) { room in
                 let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[position...])
-                let (found, examined) = unsafe plainMembers(in: rest, longest: limits.memberBytes, into: room)
+                let (found, examined) = unsafe plainMembers(
+                    in: rest, longest: limits.memberBytes, isWhole: false, into: room)
                 let members = unsafe UnsafeMutableBufferPointer(rebasing: room[..<found])
                 let taken = unsafe isOpenContinued(by: members, rest, table) ? 0 : number(members, rest)
                 guard taken > 0, table.keys.count < Self.tableCapacity,
@@ -77,5 +78,47 @@ extension TarWalk {
         tally.bytesParsed += end - start
         lastFieldCount = counts.fieldsOfLast
         beginMember(at: end)
+    }
+
+    /// Finds the one sample in `bytes`, which lie at `offset` in the shard and hold nothing else; its fields count from
+    /// `shift` before them.
+    mutating func scanAlone(
+        _ bytes: RawSpan, at offset: Int, shift: Int, into table: inout SampleTable
+    ) {
+        phase = .members
+        globals.removeAll(keepingCapacity: true)
+        skip = nil
+        open = nil
+        openDefect = nil
+        accountedThrough = 0
+        lastFieldCount = 0
+        let isPlain = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe takeAlone(bytes, at: offset, shift: shift, into: &table)
+        }
+        if isPlain { return }
+        let firstField = table.fields.count
+        _ = scan(bytes, at: offset, isLast: true, total: nil, into: &table)
+        for field in firstField..<table.fields.count { table.fields[field].offset += shift }
+    }
+
+    private mutating func takeAlone(
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable
+    ) -> Bool {
+        guard limits.fieldsPerSample >= Self.membersAtOnce, limits.nameBytes >= TarHeader.nameBytes,
+            limits.sampleBytes >= bytes.count
+        else { return false }
+        return unsafe withUnsafeTemporaryAllocation(of: PlainMember.self, capacity: Self.membersAtOnce) {
+            room in
+            let (found, examined) = unsafe plainMembers(
+                in: bytes, longest: limits.memberBytes, isWhole: true, into: room)
+            let members = unsafe UnsafeMutableBufferPointer(rebasing: room[..<found])
+            guard found > 0, examined == bytes.count,
+                unsafe members.dropFirst().allSatisfy({ $0.continues }),
+                unsafe number(members, bytes) == found
+            else { return false }
+            _ = unsafe table.appendMembers(
+                UnsafeBufferPointer(members), of: bytes, behind: shift, shardOffset: offset - shift)
+            return true
+        }
     }
 }

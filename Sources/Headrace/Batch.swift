@@ -31,13 +31,20 @@ public final class Batch: Sendable {
     public let index: Int
     /// Rows: the batch size, less in the last batch of an epoch and where defective samples were left out.
     public let count: Int
+    /// Rows that this rank lacks to have as many as the others (`uneven: pad`): they have no sample and are in no tensor;
+    /// a training step masks them.
+    public let padding: Int
 
     init(_ lease: SlotLease) {
         self.lease = lease
         epoch = lease.slot.epoch
         index = lease.slot.indexInEpoch
         count = lease.slot.count
+        padding = lease.slot.padding
     }
+
+    /// Where a loader goes on that has delivered this batch and those before it, and no other.
+    public var state: LoaderState? { lease.engine.state(behind: lease.slot) }
 
     /// The column of a field.
     ///

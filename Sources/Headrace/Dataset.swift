@@ -39,6 +39,33 @@ public struct Dataset: Sendable, CustomStringConvertible {
         }
     }
 
+    /// A random permutation of all samples, another one every epoch. Needs the shards' indexes (`headrace index`; shards
+    /// that `headrace pack` wrote have them).
+    public func shuffledGlobally(seed: UInt64) -> Dataset {
+        with {
+            $0.seed = seed
+            $0.shuffle = .global
+        }
+    }
+
+    /// Blocks of `block` neighbours in random order, each permuted within: reads as large as a block for storage that
+    /// wants them. Needs the shards' indexes.
+    public func shuffled(seed: UInt64, block: Int) -> Dataset {
+        with {
+            $0.seed = seed
+            $0.shuffle = .block(block)
+        }
+    }
+
+    /// The share of process `rank` of `worldSize`, instead of the one that the launcher's environment tells.
+    public func sharded(rank: Int, of worldSize: Int, uneven: UnevenRanks = .drop) -> Dataset {
+        with {
+            $0.rank = rank
+            $0.worldSize = worldSize
+            $0.uneven = uneven
+        }
+    }
+
     /// Delivers field `name`, decoded; fields that are not asked for are left out. Samples without the field are
     /// defects unless it is optional.
     ///
@@ -85,15 +112,23 @@ public struct Dataset: Sendable, CustomStringConvertible {
     ///
     /// Throws `usage` for options that make no sense, `notFound` with all missing shards, `budget` with the bytes
     /// needed when the memory budget is too small, and what recognising the first shard throws.
-    public func loader(on device: ComputeDevice = .host) throws(HeadraceError) -> Loader {
-        try LoaderBuilder(self, device).open()
+    ///
+    /// - Parameter state: of a loader of the same data and options, which this one goes on from: its first batch is the
+    ///   one behind those that had been delivered. A state that does not fit is refused with the difference named.
+    public func loader(
+        on device: ComputeDevice = .host, resuming state: LoaderState? = nil
+    ) throws(HeadraceError) -> Loader {
+        try LoaderBuilder(self, device, resuming: state).open()
     }
 
     /// The shards and the options that decide the order.
     public var description: String {
         var text = "Dataset(\(shards.joined(separator: " "))"
-        if case .buffer(let size) = options.shuffle {
-            text += ", shuffle buffer \(size), seed \(options.seed)"
+        switch options.shuffle {
+        case .none: break
+        case .buffer(let size): text += ", shuffle buffer \(size), seed \(options.seed)"
+        case .block(let size): text += ", shuffle block \(size), seed \(options.seed)"
+        case .global: text += ", global shuffle, seed \(options.seed)"
         }
         for field in options.fields { text += ", \(field.column)\(field.isOptional ? "?" : "")" }
         return text + ", batch \(options.batchSize))"
@@ -111,7 +146,8 @@ extension LoaderOptions {
     /// The data options as text: two loaders over the same data with equal keys yield the same.
     var dataKey: String {
         let decoded = fields.map { "\($0.column)=\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)" }
-        return "lanes \(lanes), shuffle \(shuffle), seed \(seed), epochs \(epochs.map(String.init) ?? "-"), "
+        return
+            "walk \(walk?.rawValue ?? "auto"), lanes \(lanes), shuffle \(shuffle), seed \(seed), epochs \(epochs.map(String.init) ?? "-"), "
             + "batch \(batchSize) \(lastBatch), defects \(onDefect), fields \(decoded), examples \(parsesExamples)"
     }
 }

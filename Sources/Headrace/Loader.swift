@@ -37,6 +37,13 @@ public final class Loader: AsyncSequence, Sendable {
     /// Iterates over the remaining batches without blocking a thread of Swift's.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(loader: self) }
 
+    /// Where a loader goes on that has delivered what this one has delivered so far; batches that were read ahead are not
+    /// counted. Before the first batch, where this one began.
+    public var state: LoaderState { engine.stateOfDelivery }
+
+    /// Batches of each epoch on this rank, the same on all of them; nil where nobody knows before the end.
+    public var batchesPerEpoch: Int? { engine.batchesPerEpoch }
+
     /// Stops the loader. Batches that are held stay good. Calling it again does nothing.
     public func close() {
         guard !joined.exchange(true, ordering: .acquiringAndReleasing) else { return }
@@ -68,6 +75,8 @@ public final class Loader: AsyncSequence, Sendable {
 /// What opening a loader settled, for the report.
 struct LoaderOpening: Sendable {
     var engineReason: String
+    var walk: String
+    var indexNanoseconds: Int
     var isDirect: Bool
     var workers: Int
     var budget: Int

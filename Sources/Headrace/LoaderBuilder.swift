@@ -19,8 +19,14 @@ struct LoaderBuilder {
     let options: LoaderOptions
     /// Reads in place of the local files' own engine; nil: as the options say.
     let access: StorageAccess?
+    /// Where to go on from.
+    let state: LoaderState?
 
-    init(_ dataset: Dataset, _ device: ComputeDevice, access: StorageAccess? = nil) {
+    init(
+        _ dataset: Dataset, _ device: ComputeDevice, access: StorageAccess? = nil,
+        resuming state: LoaderState? = nil
+    ) {
+        self.state = state
         self.access = access
         self.dataset = dataset
         self.device = device
@@ -44,8 +50,12 @@ struct LoaderBuilder {
         let access = if let access { access } else { try StorageAccess.local(options) }
         let workers = options.workers ?? Machine.current.defaultWorkers
         let budget = options.memory?.bytes ?? Machine.current.defaultBudget
-        let lanes = min(options.lanes, catalog.shards.count)
-        var geometry = ChunkGeometry(budget: budget, lanes: lanes)
+        let choosing = Clock.now()
+        let choice = try chooseWalk(catalog, workers: workers, budget: budget)
+        let choosingNanoseconds = Clock.now() - choosing
+        let beginning = try startingPosition(catalog, choice)
+        let lanes = choice.walk == .indexed ? 0 : min(options.lanes, catalog.shards.count)
+        var geometry = ChunkGeometry(budget: budget, lanes: max(1, lanes))
         var pool = try SlabPool(limit: budget, slabBytes: geometry.slabBytes)
         let opener = ShardOpener(
             storage: access.storage, names: names, limits: FormatLimits(),
@@ -55,10 +65,12 @@ struct LoaderBuilder {
         try checkBudget(
             pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, Probe(), samples: nil)
         let probe = try probe(catalog, opener, names, pool, geometry)
-        try checkBudget(
-            pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, probe,
-            samples: catalog.listedSampleCount)
-        if !access.hasFetchThread, opener.hasOnlyPlainShards {
+        if choice.walk == .streamed {
+            try checkBudget(
+                pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, probe,
+                samples: catalog.listedSampleCount)
+        }
+        if choice.walk == .indexed || (!access.hasFetchThread && opener.hasOnlyPlainShards) {
             geometry = geometry.halved()
             pool = try SlabPool(limit: budget, slabBytes: geometry.slabBytes)
         }
@@ -69,12 +81,114 @@ struct LoaderBuilder {
             workerCount: workers,
             ringDepth: access.hasFetchThread ? options.queueDepth : nil, laneBytes: opener.laneBytes(geometry)
         )
+        try setOff(engine, choice, beginning, access, probe)
         let opening = LoaderOpening(
-            engineReason: access.reason, isDirect: options.direct, workers: workers, budget: budget,
+            engineReason: access.reason, walk: "\(choice.walk.rawValue): \(choice.reason)",
+            indexNanoseconds: choosingNanoseconds,
+            isDirect: options.direct, workers: workers, budget: budget,
             geometry: geometry, lanes: lanes, openedAt: openedAt, openNanoseconds: Clock.now() - openedAt,
             cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes)
         return Loader(
             engine: engine, opening: opening, threads: try start(engine, access, workers))
+    }
+
+    /// Where the loader begins: with the first epoch, or where the state says.
+    private func startingPosition(
+        _ catalog: Catalog, _ choice: WalkChoice
+    ) throws(HeadraceError) -> (position: EpochPosition, base: StateBase) {
+        let shards = zip(catalog.shards, choice.counts).map {
+            DataFingerprint.Shard(name: $0.name, byteCount: $0.size, sampleCount: $1)
+        }
+        let words = stateOptions(choice)
+        let ranks = choice.ranks
+        var position = EpochPosition(startOf: 0, worldSize: ranks.worldSize, batchSize: options.batchSize)
+        var digests: (ordered: OrderedDigest, set: SetDigest)?
+        if let state {
+            position = try state.resumed(
+                by: LoaderState.Loader(
+                    walk: choice.walk, shards: shards, options: words, worldSize: ranks.worldSize,
+                    batchSize: options.batchSize, isElastic: choice.walk == .indexed))
+            if let local = state.local, local.rank == ranks.rank, let ordered = local.digest,
+                let set = local.setDigest
+            {
+                digests = (ordered, set)
+            }
+        }
+        let base = StateBase(
+            walk: choice.walk, data: DataFingerprint(shards), options: words, ranks: ranks, start: position,
+            digests: digests)
+        return (position, base)
+    }
+
+    /// Gives the engine its order, before its threads start.
+    private func setOff(
+        _ engine: Engine, _ choice: WalkChoice, _ start: (position: EpochPosition, base: StateBase),
+        _ access: StorageAccess, _ probe: Probe
+    ) throws(HeadraceError) {
+        engine.stateBase = start.base
+        if let digests = start.base.digests {
+            engine.delivery.digest = digests.ordered
+            engine.delivery.setDigest = digests.set
+        }
+        if let rows = choice.rows {
+            try setOffIndexed(engine, rows, choice.ranks, start.position, access, probe)
+        } else {
+            try setOffStreamed(engine, choice, start.position)
+        }
+        if let epochs = options.epochs, start.position.epoch >= epochs {
+            engine.terminate(.success(nil))
+        }
+    }
+
+    private func setOffIndexed(
+        _ engine: Engine, _ rows: [ShardRows], _ ranks: Ranks, _ position: EpochPosition,
+        _ access: StorageAccess, _ probe: Probe
+    ) throws(HeadraceError) {
+        let order: SampleOrder =
+            switch options.shuffle {
+            case .block(let size): .block(size)
+            case .global: .global
+            case .none, .buffer: .catalog
+            }
+        var settings = IndexedOrder.Settings(
+            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch, ranks: ranks,
+            batchSize: options.batchSize, windowSteps: 1,
+            alignment: options.direct ? ChunkGeometry.pageBytes : 1)
+        let pool = engine.arena.pool
+        let window = try windowSize(
+            budget: pool.limit, slabBytes: pool.slabBytes, fixedBytes: slotBytes(probe, pool) + rowTableBytes,
+            sampleBytes: probe.sampleBytes, heldBatches: options.heldBatches,
+            hasSpans: probe.columns.isEmpty || probe.columns.contains { $0.layout.rowBytes == 0 },
+            blockSize: settings.blockSize)
+        settings.windowSteps = window.steps
+        let source = try IndexedSource(engine.catalog, rows, storage: access.storage)
+        let indexed = try IndexedOrder(source, settings, position: position, supply: engine)
+        engine.walk(indexed, windowsAhead: window.ahead)
+    }
+
+    private func setOffStreamed(
+        _ engine: Engine, _ choice: WalkChoice, _ position: EpochPosition
+    ) throws(HeadraceError) {
+        if choice.ranks.worldSize > 1 || options.steps != nil {
+            guard options.uneven != .repeating else {
+                throw HeadraceError(
+                    .usage,
+                    "repeating samples is for the indexed walk ('headrace index' makes the index); a streamed one can drop "
+                        + "or pad")
+            }
+            let request = ShardShare.Request(
+                worldSize: choice.ranks.worldSize, batchSize: options.batchSize, uneven: options.uneven,
+                last: options.lastBatch, steps: options.steps, isShuffled: options.shuffle != .none,
+                seed: options.seed, epoch: position.epoch)
+            let dealing = ShardDealing(
+                counts: choice.counts, sizes: engine.catalog.shards.map(\.size), request: request,
+                rank: choice.ranks.rank)
+            _ = try dealing.share(epoch: position.epoch)
+            engine.dealing = dealing
+        }
+        engine.resumedEpoch = position.epoch
+        engine.resumedSteps = position.nextStep
+        engine.startEpoch(position.epoch)
     }
 
     private func checkOptions() throws(HeadraceError) {
@@ -89,6 +203,11 @@ struct LoaderBuilder {
         try demand((1...4096).contains(options.heldBatches), "the consumer may hold 1 to 4096 batches")
         try demand((1...4096).contains(options.queueDepth), "the queue depth must be 1 to 4096")
         try demand((1...1024).contains(options.workers ?? 1), "the number of workers must be 1 to 1024")
+        if case .block(let size) = options.shuffle {
+            try demand(
+                (1...PlanLimits.blockSize).contains(size),
+                "a shuffle block must hold 1 to \(PlanLimits.blockSize) samples")
+        }
         if case .buffer(let size) = options.shuffle {
             try demand((1...1 << 28).contains(size), "the shuffle buffer must hold 1 to 268435456 samples")
         }
@@ -209,12 +328,8 @@ struct LoaderBuilder {
     private func checkBudget(
         _ pool: SlabPool, _ geometry: ChunkGeometry, laneBytes: Int, lanes: Int, _ probe: Probe, samples: Int?
     ) throws(HeadraceError) {
-        let rows = probe.columns.reduce(0) { sum, column in
-            let bytes = product(column.layout.rowBytes, options.batchSize)
-            return sum + (bytes == 0 ? 0 : bytes > pool.limit ? bytes : SlabPool.sizeClass(bytes))
-        }
-        let slots = product(slotCount, rows)
-        let lanesBytes = product(lanes, laneBytes)
+        let slots = slotBytes(probe, pool)
+        let lanesBytes = lanes == 0 ? 0 : product(lanes, laneBytes)
         var shuffleBytes = 0
         if case .buffer(let size) = options.shuffle {
             // One block is dealt to batches while the next one fills.
@@ -233,6 +348,15 @@ struct LoaderBuilder {
                     + "buffer, \(ByteCount(slots + spanBytes + rowTableBytes)) for rows and batches, of which \(options.heldBatches) may be held"
             )
         }
+    }
+
+    /// Memory of the columns of all slots.
+    private func slotBytes(_ probe: Probe, _ pool: SlabPool) -> Int {
+        let rows = probe.columns.reduce(0) { sum, column in
+            let bytes = product(column.layout.rowBytes, options.batchSize)
+            return sum + (bytes == 0 ? 0 : bytes > pool.limit ? bytes : SlabPool.sizeClass(bytes))
+        }
+        return product(slotCount, rows)
     }
 
     /// Sizes come from options and files: a product too large for an `Int` is as good as the largest part of one.

@@ -20,12 +20,16 @@ public enum LastBatch: String, Hashable, Sendable, CaseIterable {
     case drop
 }
 
-/// The order in which a streamed walk delivers samples.
+/// The order in which samples are delivered.
 public enum Shuffle: Hashable, Sendable {
     /// Shards in catalog order, lanes in turn.
     case none
-    /// Shards in a random order, then each block of so many consecutive samples permuted.
+    /// Shards in a random order, then each block of so many consecutive samples permuted. Streamed walk.
     case buffer(Int)
+    /// Blocks of so many neighbours in random order, each permuted within. Indexed walk.
+    case block(Int)
+    /// A random permutation of all samples. Indexed walk.
+    case global
 }
 
 /// One field that a loader decodes.
@@ -74,6 +78,21 @@ public struct LoaderOptions: Sendable {
     public var batchSize = defaultBatchSize
     /// What happens to the rest at the end of an epoch.
     public var lastBatch = LastBatch.keep
+    /// Which way the data set is walked; nil: indexed where the shuffle demands it, or where there are several ranks and
+    /// every shard has an index, else streamed. What was chosen is in the report, and a resumed run keeps it.
+    public var walk: Walk?
+    /// What happens at the end of an epoch where the samples cannot be shared equally by the ranks.
+    public var uneven = UnevenRanks.drop
+    /// Which of ``worldSize`` processes this one is. Both or neither; nil: what the launcher says in the environment
+    /// (`RANK` and `WORLD_SIZE`, `OMPI_COMM_WORLD_RANK` and `_SIZE`, `SLURM_PROCID` and `SLURM_NTASKS`), else a process
+    /// alone.
+    public var rank: Int?
+    /// Processes that share the data set.
+    public var worldSize: Int?
+    /// Batches of each rank and epoch, for a streamed walk of several ranks without sample counts.
+    public var steps: Int?
+    /// Folder of the shards' indexes, where they are not beside the shards.
+    public var indexFolder: String?
     /// What happens at damage.
     public var onDefect = DefectPolicy.fail
     /// Fields to decode; empty: every sample is delivered whole, all fields as raw bytes.

@@ -17,6 +17,6 @@ struct StorageAccess: Sendable {
             direct: options.direct ? .required : .off, engine: options.engine.storageEngine)
         return StorageAccess(
             storage: storage, hasFetchThread: storage.choice.way != .blocking, reason: storage.choice.reason
-        ) { BlockingReader() }
+        ) { BlockingReader(queueDepth: 64) }
     }
 }

@@ -10,12 +10,25 @@ extension Shuffle {
         if let size = suffix(of: text, after: "buffer:"), let count = Int(size), count >= 1 {
             return .buffer(count)
         }
-        throw ValidationError("'\(text)' is no shuffle; write none, or buffer:N with N of at least 1")
+        if text == "global" { return .global }
+        if let size = suffix(of: text, after: "block:"), let count = Int(size), count >= 1 {
+            return .block(count)
+        }
+        throw ValidationError(
+            "'\(text)' is no shuffle; write none, global, buffer:N or block:N with N of at least 1")
     }
 }
 
 extension LastBatch {
     static func argument(_ text: String) throws -> LastBatch { try choice(text, LastBatch.self) }
+}
+
+extension Walk {
+    static func argument(_ text: String) throws -> Walk { try choice(text, Walk.self) }
+}
+
+extension UnevenRanks {
+    static func argument(_ text: String) throws -> UnevenRanks { try choice(text, UnevenRanks.self) }
 }
 
 extension EngineRequest {

@@ -7,10 +7,37 @@ internal import HeadraceCore
 struct PipelineOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Order of the samples: as in the shards, or shards in random order and each N samples shuffled.",
-            valueName: "none|buffer:N"),
+            """
+            Order of the samples: as in the shards; shards in random order and each N samples shuffled (streamed walk); \
+            blocks of N neighbours in random order, shuffled within; or all samples (indexed walk).
+            """, valueName: "none|buffer:N|block:N|global"),
         transform: Shuffle.argument)
     var shuffle = Shuffle.none
+
+    @Option(
+        help: ArgumentHelp(
+            "Shards front to back, or samples by index (default: by index where the shuffle or several ranks want it).",
+            valueName: "streamed|indexed"),
+        transform: Walk.argument)
+    var walk: Walk?
+
+    @Option(help: ArgumentHelp("Folder of the shards' indexes, if not beside them.", valueName: "DIR"))
+    var index: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What makes ranks equal at the end of an epoch: leave out, add rows without a sample, or deliver again.",
+            valueName: "drop|pad|repeat"),
+        transform: UnevenRanks.argument)
+    var uneven = UnevenRanks.drop
+
+    @Option(help: "This process among those of the job, from 0 (default: what the launcher says).")
+    var rank: Int?
+
+    @Option(help: "Processes of the job.") var worldSize: Int?
+
+    @Option(help: "Batches of each rank, for a streamed walk of several ranks over shards without counts.")
+    var steps: Int?
 
     @Option(help: "Seed of the shuffle: the same seed gives the same order, on any machine.")
     var seed: UInt64 = 0
@@ -112,6 +139,12 @@ struct PipelineOptions: ParsableArguments {
         var options = LoaderOptions()
         options.lanes = lanes
         options.shuffle = shuffle
+        options.walk = walk
+        options.indexFolder = index
+        options.uneven = uneven
+        options.rank = rank
+        options.worldSize = worldSize
+        options.steps = steps
         options.seed = seed
         options.epochs = epochs
         options.batchSize = batch

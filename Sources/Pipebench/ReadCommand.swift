@@ -39,6 +39,15 @@ struct ReadCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Stop after so many batches.", valueName: "BATCHES"))
     var stopAfter: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Go on from where this state says, which --save wrote; it must be of these data and options.",
+            valueName: "STATE"))
+    var start: String?
+
+    @Option(help: ArgumentHelp("Write the state behind the last batch to this file.", valueName: "STATE"))
+    var save: String?
+
     @Option(name: .customLong("repeat"), help: "Runs; with more than one, the last line has the medians.")
     var runs = 1
 
@@ -59,6 +68,9 @@ struct ReadCommand: ParsableCommand {
 
     mutating func validate() throws {
         if runs < 1 { throw ValidationError("--repeat must be at least 1") }
+        if runs > 1, start != nil || save != nil {
+            throw ValidationError("--repeat runs the same again: it goes with neither --start nor --save")
+        }
         if let stopAfter, stopAfter < 1 { throw ValidationError("--stop-after must be at least 1") }
         if let interval, interval < .milliseconds(10) {
             throw ValidationError("--interval must be at least 10ms")
@@ -71,6 +83,9 @@ struct ReadCommand: ParsableCommand {
     func run() throws {
         var options = pipeline.loaderOptions
         options.digest = digest
+        let state = try start.map {
+            try LoaderState(parsing: SmallFile.readBytes($0, limit: LoaderStateLimits.byteCount))
+        }
         let lines = JSONLines(schema: ReadResult.schema)
         var results: [ReadResult] = []
         for number in 1...runs {
@@ -78,7 +93,7 @@ struct ReadCommand: ParsableCommand {
             let run = ReadRun(
                 dataset: Dataset(shards: shards, options: options), pageCache: pipeline.pageCache,
                 stepTime: stepTime, timeLimit: time, stopAfterBatches: stopAfter, interval: interval,
-                isQuiet: flags.quiet, label: label)
+                isQuiet: flags.quiet, label: label, start: state)
             let result = try run.measure()
             results.append(result)
             // For people they are part of the report.
@@ -96,7 +111,12 @@ struct ReadCommand: ParsableCommand {
         } else {
             for line in total.text(of: results) { try StandardOutput.writeLine(line) }
         }
-        try save(total, results)
+        try write(total, results)
+        if let save, let state = results.last?.state {
+            let file = try AtomicFile(save, replacing: true)
+            try file.write(String(decoding: state.encoded(), as: UTF8.self))
+            try file.commit()
+        }
         if let failure = total.failure { throw failure }
         try checkDigests(results)
     }
@@ -113,7 +133,7 @@ struct ReadCommand: ParsableCommand {
         }
     }
 
-    private func save(_ total: ReadResult, _ results: [ReadResult]) throws(HeadraceError) {
+    private func write(_ total: ReadResult, _ results: [ReadResult]) throws(HeadraceError) {
         guard let output else { return }
         var members = [JSONMember("schema", .string(ReadResult.schema))] + total.totals
         if runs > 1 { members.append(JSONMember("runs", .array(results.map { .object($0.totals) }))) }

@@ -13,13 +13,15 @@ struct ReadRun {
     var interval: TimeSpan?
     var isQuiet: Bool
     var label: String
+    /// Where to go on from.
+    var start: LoaderState?
 
     /// Reads until the data, the time or the user says so. Throws what opening throws; what ends a run that has
     /// begun is in its result, beside what was delivered before.
     func measure() throws(HeadraceError) -> ReadResult {
         var notes: [String] = []
         if pageCache != .keep { notes = try pageCache.prepare(try dataset.filePaths()) }
-        let loader = try dataset.loader()
+        let loader = try dataset.loader(resuming: start)
         let totalBytes = dataset.options.epochs.flatMap { epochs -> Int? in
             let (bytes, overflow) = loader.shardByteCount.multipliedReportingOverflow(by: epochs)
             return overflow ? nil : bytes
@@ -34,6 +36,7 @@ struct ReadRun {
         } catch {
             result.failure = error
         }
+        result.state = loader.state
         watch.end()
         progress.finish()
         // Threads add their last times when they end, so the report is taken after that.
@@ -67,6 +70,8 @@ struct ReadResult {
     /// What ended the run before its time.
     var failure: HeadraceError?
     var stop: RunWatch.Stop?
+    /// Where a run goes on from behind the last batch.
+    var state: LoaderState?
 
     init(hasConsumer: Bool) { self.hasConsumer = hasConsumer }
 

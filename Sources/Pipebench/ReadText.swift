@@ -110,7 +110,8 @@ extension ReadResult {
         var lines = [
             Self.line(
                 "engine",
-                "\(report.engine); \(report.workers) workers, \(report.lanes) lanes"
+                "\(report.engine); \(report.workers) workers"
+                    + (report.lanes > 0 ? ", \(report.lanes) lanes" : "") + "; \(report.walk)"
                     + (report.isDirect ? ", O_DIRECT" : ""))
         ]
         if let digest = report.digest { lines.append(Self.line("digest", digest)) }

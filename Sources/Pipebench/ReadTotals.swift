@@ -13,8 +13,7 @@ extension ReadResult {
             .init("bytes", .int(report.payloadBytes)),
             .init("origin_bytes", origins),
             .init("open_s", seconds(report.openSeconds)),
-            // No index is read yet: shards are walked from front to back.
-            .init("index_s", seconds(0)),
+            .init("index_s", seconds(report.indexSeconds)),
             .init("first_batch_s", seconds(report.firstBatchSeconds)),
             .init("wall_s", seconds(report.wallSeconds)),
             .init("cpu_s", seconds(report.cpuSeconds)),
@@ -26,8 +25,9 @@ extension ReadResult {
         members += [
             .init("skipped", .int(report.skipped)),
             .init("dropped", .int(report.dropped)),
-            .init("repeated", .int(0)),
-            .init("padded", .int(0)),
+            .init("repeated", .int(report.repeated)),
+            .init("padded", .int(report.padded)),
+            .init("walk", .string(report.walk)),
             .init("digest", report.digest.map { .string($0) } ?? .null),
             .init("set_digest", report.setDigest.map { .string($0) } ?? .null),
             .init("verdict", .string(verdict)),

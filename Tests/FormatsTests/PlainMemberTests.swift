@@ -127,7 +127,7 @@ import Testing
         tar.end()
         let (count, examined) = tar.bytes.withUnsafeBytes { bytes in
             withUnsafeTemporaryAllocation(of: PlainMember.self, capacity: 64) {
-                plainMembers(in: bytes, longest: 1 << 20, into: $0)
+                plainMembers(in: bytes, longest: 1 << 20, isWhole: false, into: $0)
             }
         }
         #expect(count == 6)

@@ -20,11 +20,13 @@ struct headrace_member {
 
 /// Finds whole samples of plain members from the front of `count` bytes, at most `capacity` members. Plain are regular
 /// files in ustar headers that are intact, with a name of at most 100 bytes that WebDataset takes for a field, and
-/// with payload and padding within the bytes. A sample is whole where a plain member of another key follows it.
+/// with payload and padding within the bytes. A sample is whole where a plain member of another key follows it, or,
+/// with `is_whole`, where it ends with the bytes.
 ///
 /// `examined` becomes the offset of the first header that was not looked at, or is not plain. Returns the number of
 /// members in whole samples; what follows them, the caller has to judge.
 size_t headrace_plain_members(
-    const void *data, size_t count, uint64_t longest, struct headrace_member *members, size_t capacity, size_t *examined);
+    const void *data, size_t count, uint64_t longest, int is_whole, struct headrace_member *members, size_t capacity,
+    size_t *examined);
 
 #endif

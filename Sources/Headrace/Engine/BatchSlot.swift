@@ -60,6 +60,14 @@ struct Column: Sendable {
     var placements: [Placement?]
     /// Not a batch: defective rows of the samples that were left out at the end of an epoch.
     var isRemainder = false
+    /// Rows without a sample that only make ranks equal: they are behind those of ``count``, and nowhere in memory.
+    var padding = 0
+    /// Rows that the epoch delivers elsewhere, too.
+    var repeated = 0
+    /// Where a loader goes on that has delivered this batch; nil in a streamed walk.
+    var position: EpochPosition?
+    /// Digests of everything delivered up to this batch, where they are computed.
+    var digests: (ordered: OrderedDigest, set: SetDigest)?
     /// Runs of rows that are not decoded yet.
     var pendingRuns = 0
     var defects: [(row: Int, error: HeadraceError)] = []
@@ -172,6 +180,10 @@ struct Column: Sendable {
         chunks.removeAll(keepingCapacity: true)
         unsafe views.removeAll(keepingCapacity: true)
         pendingRuns = 0
+        padding = 0
+        repeated = 0
+        position = nil
+        digests = nil
         isRemainder = false
         hasScannerDefects = false
         defects.removeAll(keepingCapacity: true)

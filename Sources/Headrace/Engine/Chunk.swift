@@ -74,6 +74,8 @@ final class Chunk: @unchecked Sendable {
     var end = 0
     /// Compressed bytes, while they are needed.
     var input: Slab?
+    /// Where frames are decompressed of which only some samples are kept.
+    var scratch: Slab?
     var inputStart = 0
     var inputEnd = 0
     /// Reads of the ring that have not come back, and what those that have brought.
@@ -81,6 +83,11 @@ final class Chunk: @unchecked Sendable {
     var readBytes = 0
     /// The file's bytes are there; frames among them may still be compressed.
     var isFetched = false
+
+    /// What an indexed walk reads into it.
+    var planned: PlannedChunk?
+    /// Where each sample of the table comes from, in an indexed walk; else they follow each other in the shard.
+    var origins: [SampleOrigin] = []
 
     var table = SampleTable()
     /// Place, in the uncompressed shard, of the byte at ``start`` when the table was made.
@@ -109,6 +116,15 @@ final class Chunk: @unchecked Sendable {
         state = .admitted
     }
 
+    /// Becomes a chunk of an indexed walk; its memory is granted.
+    func prepare(_ plan: PlannedChunk) {
+        planned = plan
+        isFetched = false
+        pendingReads = 0
+        readBytes = 0
+        state = .admitted
+    }
+
     var count: Int { end - start }
 
     /// What batches need to find samples, taken once the table is complete.
@@ -116,11 +132,14 @@ final class Chunk: @unchecked Sendable {
         let samples = unsafe table.samples.withUnsafeBufferPointer { pointer in pointer.baseAddress }
         let fields = unsafe table.fields.withUnsafeBufferPointer { pointer in pointer.baseAddress }
         let keys = unsafe table.keys.withUnsafeBufferPointer { pointer in pointer.baseAddress }
+        let origins = unsafe origins.withUnsafeBufferPointer { pointer in
+            planned == nil ? nil : pointer.baseAddress
+        }
         var base: UnsafeRawPointer?
         if let slab { unsafe base = UnsafeRawPointer(slab.base + start) }
         return unsafe ChunkView(
-            base: base, samples: samples, fields: fields, keys: keys,
-            shard: Int32(pass?.shard.number ?? 0), firstOrdinal: firstOrdinal)
+            base: base, samples: samples, fields: fields, keys: keys, origins: origins,
+            firstShard: Int32(pass?.shard.number ?? 0), firstOrdinal: firstOrdinal)
     }
 }
 
@@ -134,8 +153,31 @@ final class Chunk: @unchecked Sendable {
     var samples: UnsafePointer<SampleRecord>?
     var fields: UnsafePointer<FieldRecord>?
     var keys: UnsafePointer<UInt8>?
-    var shard: Int32
-    var firstOrdinal: Int
+    /// Of each sample, where they do not follow each other in one shard.
+    var origins: UnsafePointer<SampleOrigin>?
+    private var firstShard: Int32
+    private var firstOrdinal: Int
+
+    init(
+        base: UnsafeRawPointer?, samples: UnsafePointer<SampleRecord>?, fields: UnsafePointer<FieldRecord>?,
+        keys: UnsafePointer<UInt8>?, origins: UnsafePointer<SampleOrigin>?, firstShard: Int32,
+        firstOrdinal: Int
+    ) {
+        unsafe self.base = base
+        unsafe self.samples = samples
+        unsafe self.fields = fields
+        unsafe self.keys = keys
+        unsafe self.origins = origins
+        unsafe self.firstShard = firstShard
+        unsafe self.firstOrdinal = firstOrdinal
+    }
+
+    /// Where sample `index` of the table comes from.
+    @inline(__always)
+    func origin(of index: Int) -> SampleOrigin {
+        if let origins = unsafe origins { return unsafe origins[index] }
+        return unsafe SampleOrigin(shard: firstShard, ordinal: firstOrdinal + index)
+    }
 }
 
 /// One row of a batch or of the shuffle buffer: a sample by its place.

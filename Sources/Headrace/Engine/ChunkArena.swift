@@ -60,8 +60,12 @@ final class ChunkArena: @unchecked Sendable {
 
     /// Takes back a chunk that was never used; tells nobody, so it may be called under the engine's lock.
     func putBack(_ chunk: Chunk) {
-        if let slab = chunk.slab { pool.give(slab) }
+        for slab in [chunk.slab, chunk.input, chunk.scratch] {
+            if let slab { pool.give(slab) }
+        }
         chunk.slab = nil
+        chunk.input = nil
+        chunk.scratch = nil
         chunk.state = .idle
         chunk.uses.store(0, ordering: .relaxed)
         lock.withLock {
@@ -72,7 +76,12 @@ final class ChunkArena: @unchecked Sendable {
 
     /// Breaks the references from chunks to passes, which lead back here; nobody works on the chunks any more.
     func forgetPasses() {
-        lock.withLock { for chunk in chunks { chunk.pass = nil } }
+        lock.withLock {
+            for chunk in chunks {
+                chunk.pass = nil
+                chunk.planned = nil
+            }
+        }
     }
 
     /// Counts the table's memory against the budget.
@@ -88,13 +97,16 @@ final class ChunkArena: @unchecked Sendable {
         guard chunk.uses.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
         if let slab = chunk.slab { pool.give(slab) }
         if let input = chunk.input { pool.give(input) }
+        if let scratch = chunk.scratch { pool.give(scratch) }
         chunk.slab = nil
         chunk.input = nil
+        chunk.scratch = nil
         chunk.failure = nil
         chunk.state = .idle
         chunk.hasGoodPrefix = false
         lock.withLock {
             chunk.pass = nil
+            chunk.planned = nil
             keepOrFreeTable(of: chunk)
             idle.append(chunk)
         }
@@ -112,6 +124,14 @@ final class ChunkArena: @unchecked Sendable {
             chunk.table.removeAll()
             idleTableBytes += chunk.tableCharge
         }
+    }
+
+    /// Gives back the memory in which frames were decompressed.
+    func releaseScratch(_ chunk: Chunk) {
+        guard let scratch = chunk.scratch else { return }
+        chunk.scratch = nil
+        pool.give(scratch)
+        onRelease()
     }
 
     /// Gives the compressed bytes back early: they are needed no longer than until they are decompressed.

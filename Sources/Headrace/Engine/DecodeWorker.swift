@@ -93,7 +93,8 @@ struct DecodeOutcome {
             guard sample.defect >= 0 else { continue }
             unsafe failed[row - job.rows.lowerBound] = true
             let error = job.slot.chunks[Int(reference.chunk)].table.defects[Int(sample.defect)]
-            unsafe outcome.defects.append((row, error.placed(shard: catalog.shards[Int(view.shard)].path)))
+            let origin = unsafe view.origin(of: Int(reference.sample))
+            outcome.defects.append((row, error.placed(shard: catalog.shards[Int(origin.shard)].path)))
         }
     }
 
@@ -155,9 +156,9 @@ struct DecodeOutcome {
         let view = unsafe job.slot.views[Int(reference.chunk)]
         unsafe payloads[place] = UnsafeRawBufferPointer(start: nil, count: 0)
         unsafe encodings[place] = .plain
+        let origin = unsafe view.origin(of: Int(reference.sample))
         unsafe seeds[place] = mixed(
-            seed, UInt64(job.slot.epoch), UInt64(view.shard),
-            UInt64(view.firstOrdinal + Int(reference.sample)))
+            seed, UInt64(job.slot.epoch), UInt64(origin.shard), UInt64(origin.ordinal))
         if unsafe failed[place] { return nil }
         let sample = unsafe view.samples![Int(reference.sample)]
         guard let field = unsafe Self.field(number, of: sample, in: view) else {
@@ -192,7 +193,8 @@ struct DecodeOutcome {
         let view = unsafe job.slot.views[Int(reference.chunk)]
         let sample = unsafe view.samples![Int(reference.sample)]
         return error.placed(
-            shard: catalog.shards[Int(unsafe view.shard)].path, offset: sample.offset,
+            shard: catalog.shards[Int(unsafe view.origin(of: Int(reference.sample)).shard)].path,
+            offset: sample.offset,
             key: unsafe SampleKey(view: view, sample: sample, index: Int(reference.sample)).text(in: catalog),
             field: field)
     }

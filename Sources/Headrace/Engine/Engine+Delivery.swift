@@ -17,6 +17,11 @@ struct Delivery {
     var batches = 0
     var payloadBytes = 0
     var skipped = 0
+    /// Rows without a sample, and rows delivered twice, that make ranks equal.
+    var padded = 0
+    var repeated = 0
+    /// Where to go on behind the last batch; nil before the first and in a streamed walk.
+    var position: EpochPosition?
     /// The first defects, for the report.
     var defects: [HeadraceError] = []
     var digest = OrderedDigest()
@@ -209,6 +214,12 @@ extension Engine {
         delivery.samples += slot.count
         delivery.batches += 1
         delivery.payloadBytes += slot.payloadBytes
+        delivery.padded += slot.padding
+        delivery.repeated += slot.repeated
+        delivery.position = position(behind: slot)
+        defer {
+            if options.digest { slot.digests = (delivery.digest, delivery.setDigest) }
+        }
         guard let hashes = unsafe slot.hashes else { return }
         for row in 0..<slot.count {
             let hash = unsafe hashes[row]

@@ -125,10 +125,10 @@ extension Engine {
         isEpochOver = true
         if let epochs = options.epochs, epoch + 1 >= epochs {
             isSourceDone = true
-            delivery.total = sequencer.batchCount
+            delivery.total = order.batchCount
             batchReady.broadcast()
             serveWaiters()
-        } else if sequencer.batchesOfEpoch == 0, options.epochs == nil {
+        } else if order.batchesOfEpoch == 0, options.epochs == nil {
             terminate(
                 .failure(
                     HeadraceError(
@@ -174,6 +174,7 @@ extension Engine: Sequencer.Supply {
     }
 
     func submit(_ slot: BatchSlot) {
+        trim(slot)
         lock.withLock {
             let runs = max(1, (slot.count + rowsPerRun - 1) / rowsPerRun)
             slot.pendingRuns = runs

@@ -78,6 +78,11 @@ extension Engine {
 
     /// The reads of one chunk; none for an empty file.
     private func pieces(of chunk: Chunk, ticket: UInt64) -> [ReadRequest] {
+        if let plan = chunk.planned {
+            let requests = plan.requests(into: chunk, ticket: ticket)
+            chunk.pendingReads = requests.count
+            return requests
+        }
         guard let pass = chunk.pass, let file = pass.file else { return [] }
         let plan = FetchPlan(chunk, pass, file, arena.geometry)
         var pieces: [ReadRequest] = []
@@ -116,6 +121,7 @@ extension Engine {
 
     /// A chunk's bytes are all there: frames go to a worker to be decompressed, the rest is ready to be unpacked.
     private func handOn(_ chunk: Chunk, began: Int) {
+        if let plan = chunk.planned { return handOn(chunk, plan, began: began) }
         guard let pass = chunk.pass, let file = pass.file else { return }
         let plan = FetchPlan(chunk, pass, file, arena.geometry)
         do throws(HeadraceError) {
@@ -134,5 +140,26 @@ extension Engine {
             return pass.isOver
         }
         if isDiscarded { arena.release(chunk) }
+    }
+
+    /// The reads of a planned chunk are all there: a worker finds the samples in them.
+    private func handOn(_ chunk: Chunk, _ plan: PlannedChunk, began: Int) {
+        let bytes = plan.fetches.reduce(0) { $0 + $1.length }
+        let expected = plan.fetches.reduce(0) { sum, fetch in
+            guard let file = plan.files[fetch.shard] else { return sum }
+            return sum + max(0, min(fetch.length, file.size - fetch.offset))
+        }
+        if chunk.readBytes < expected, chunk.failure == nil, let shard = plan.fetches.first?.shard {
+            chunk.failure = HeadraceError(
+                .fileChanged, "the file ended early while it was read; it must not be changed",
+                at: .init(shard: catalog.shards[Int(shard)].path))
+        }
+        chunk.isFetched = true
+        lock.withLock {
+            chunk.state = .fetched
+            noteFetch(bytes: bytes, requests: plan.fetches.count, began: began)
+            indexed?.fillQueue.append(chunk)
+            workAvailable.signal()
+        }
     }
 }

@@ -10,6 +10,8 @@ enum Job {
     case unpack(Lane, Chunk)
     case fill(Chunk)
     case open(Lane, shard: Int)
+    case plan(Range<Int>, IndexedOrder)
+    case fillPlanned(Chunk, PlannedChunk)
 }
 
 extension Engine {
@@ -17,6 +19,9 @@ extension Engine {
     func work(reader: any Reader) {
         let decoder = DecodeWorker(engine: self)
         let filler = ChunkFiller(arena: arena, reader: reader)
+        let planned = indexed.map {
+            PlannedFiller(arena: arena, openers: openers, source: $0.source, reader: reader)
+        }
         var times = RoomClock()
         lock.lock()
         while !isClosing {
@@ -39,7 +44,11 @@ extension Engine {
                 continue
             }
             lock.unlock()
-            run(job, decoder: decoder, filler: filler, times: &times)
+            if case .fillPlanned(let chunk, let plan) = job, let planned {
+                fillPlanned(chunk, plan, filler: planned, times: &times, began: Clock.now())
+            } else {
+                run(job, decoder: decoder, filler: filler, times: &times)
+            }
             lock.lock()
         }
         clock.add(times)
@@ -82,6 +91,7 @@ extension Engine {
             sequencerHasWork = false
             return .sequence
         }
+        if let indexed { return pickPlanned(indexed) }
         if let (lane, chunk) = nextToUnpack() {
             lane.isUnpacking = true
             // A lane that has something in stock leaves room for those that have nothing.
@@ -95,6 +105,16 @@ extension Engine {
             lane.isOpening = true
             defer { lane.nextShard += 1 }
             return .open(lane, shard: lane.shards[lane.nextShard])
+        }
+        return nil
+    }
+
+    private func pickPlanned(_ order: IndexedOrder) -> Job? {
+        admitPlanned(order)
+        if let chunk = nextPlannedToFill(order), let plan = chunk.planned { return .fillPlanned(chunk, plan) }
+        if let steps = nextToPlan(order) {
+            order.isPlanning = true
+            return .plan(steps, order)
         }
         return nil
     }
@@ -154,7 +174,7 @@ extension Engine {
             finish(job, outcome: outcome)
             times[.assemble].busyNanoseconds += Clock.now() - decoded
         case .sequence:
-            let isOver = sequencer.run()
+            let isOver = order.run()
             finishSequencing(epochIsOver: isOver)
             times[.plan].busyNanoseconds += Clock.now() - began
         case .unpack(let lane, let chunk):
@@ -165,6 +185,10 @@ extension Engine {
         case .open(let lane, let shard):
             open(lane, shard: shard, filler: filler)
             times[.catalog].busyNanoseconds += Clock.now() - began
+        case .plan(let steps, let order):
+            plan(steps, order)
+            times[.plan].busyNanoseconds += Clock.now() - began
+        case .fillPlanned: break  // Done where the worker's filler is.
         }
     }
 
@@ -172,6 +196,11 @@ extension Engine {
     var hasWork: Bool {
         if !decodeQueue.isEmpty || nextToUnpack() != nil { return true }
         if sequencerHasWork && !isSequencing && !isEpochOver { return true }
+        if let indexed {
+            return indexed.isPlanning || indexed.filled < indexed.fillQueue.count
+                || nextToPlan(indexed) != nil
+                || indexed.windows.contains { $0.chunks.contains { $0.chunk?.state == .filling } }
+        }
         return lanes.contains { lane in
             lane.isOpening || lane.isUnpacking || lane.window.contains { $0.state != .filled }
                 || (lane.pass == nil && lane.nextShard < lane.shards.count)
@@ -182,6 +211,7 @@ extension Engine {
 
     /// Grants memory for chunks: first to lanes that have nothing, then ahead of need while memory is plenty.
     func admit() {
+        if let indexed { return admitPlanned(indexed) }
         let live = max(1, lanes.reduce(0) { $0 + ($1.isEnded ? 0 : 1) })
         let limit = windowLimit(live: live)
         let reserve = laneReserve

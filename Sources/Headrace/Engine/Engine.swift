@@ -40,6 +40,10 @@ final class Engine: @unchecked Sendable {
     var isSourceDone = false
     var isClosing = false
     var sequencer: Sequencer!
+    /// The order of an indexed walk; nil: the streamed walk's sequencer is the order.
+    var indexed: IndexedOrder?
+    /// Windows of an indexed walk that are under way at once.
+    var indexedWindowsAhead = IndexedOrder.windowsAhead
     var isSequencing = false
     /// Something changed since the sequencer last looked.
     var sequencerHasWork = false
@@ -98,12 +102,43 @@ final class Engine: @unchecked Sendable {
         startEpoch(0)
     }
 
+    /// What its states have in common; set before the threads start.
+    var stateBase: StateBase?
+    /// In a streamed walk: rows of each rank and epoch, where ranks must have equally many.
+    var rowLimit: Int?
+    /// How the shards of a streamed walk are dealt to several ranks; nil: one rank has them all.
+    var dealing: ShardDealing?
+    /// Batches of an epoch that a resumed streamed walk passes over: it was delivered so far.
+    var resumedEpoch = -1
+    var resumedSteps = 0
+
+    /// Who gives samples their rows.
+    var order: any RowOrder { indexed ?? sequencer }
+
+    /// Makes the engine walk by an index; before its threads start.
+    func walk(_ order: IndexedOrder, windowsAhead: Int) {
+        indexed = order
+        indexedWindowsAhead = windowsAhead
+        lanes = []
+        epoch = order.position.epoch
+        isEpochOver = false
+        sequencerHasWork = true
+    }
+
     /// Deals the epoch's shards to the lanes.
     func startEpoch(_ number: Int) {
         epoch = number
         isEpochOver = false
+        if let indexed {
+            indexed.startNextEpoch()
+            sequencerHasWork = true
+            return
+        }
         var order = catalog.shards.map { UInt32($0.number) }
-        if options.shuffle != .none {
+        if let dealing {
+            order = dealing.shards(epoch: number)
+            rowLimit = dealing.rowsPerRank(epoch: number)
+        } else if options.shuffle != .none {
             shuffle(order.count, key: mixed(options.seed, UInt64(number), 0x7368_6172_6473), into: &order)
         }
         for lane in lanes {
@@ -152,6 +187,9 @@ final class Engine: @unchecked Sendable {
                 lane.window = []
                 lane.output = []
             }
+            indexed?.windows = []
+            indexed?.fillQueue = []
+            indexed?.filled = 0
             ready = [:]
             decodeQueue = []
             ringQueue = []

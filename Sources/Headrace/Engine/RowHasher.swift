@@ -25,9 +25,10 @@ internal import HeadraceCore
                     start: keys + Int(sample.keyOffset), count: Int(sample.keyLength)))
             return
         }
-        bytes.append(contentsOf: catalog.nameBytes[Int(unsafe view.shard)])
+        let origin = unsafe view.origin(of: index)
+        bytes.append(contentsOf: catalog.nameBytes[Int(origin.shard)])
         bytes.append(UInt8(ascii: ":"))
-        let ordinal = unsafe view.firstOrdinal + index
+        let ordinal = origin.ordinal
         var divisor = 1
         while ordinal / divisor >= 10 { divisor *= 10 }
         while divisor > 0 {

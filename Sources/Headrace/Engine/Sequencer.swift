@@ -21,6 +21,8 @@ final class Sequencer {
         func release(_ chunk: Chunk)
         /// Takes a slot back unused.
         func drop(_ slot: BatchSlot)
+        /// Batches that every rank makes in this epoch; nil: as many as there are samples for.
+        var stepsOfEpoch: Int? { get }
         /// So many good samples at the end of an epoch are left out.
         func countDropped(_ samples: Int)
     }
@@ -307,6 +309,11 @@ final class Sequencer {
             } else {
                 dropRemainder(partial)
             }
+        }
+        // Other ranks have more: without batches of its own this one would leave them waiting for it.
+        while let steps = supply.stepsOfEpoch, batchesInEpoch < steps {
+            guard let padding = currentSlot() else { return false }
+            submit(padding)
         }
         return true
     }

@@ -163,4 +163,8 @@ private final class NoScanner: ShardScanner {
     ) -> ScanOutcome {
         ScanOutcome(consumed: bytes.count)
     }
+
+    func scanAlone(
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable
+    ) {}
 }

@@ -1,4 +1,4 @@
-package import HeadraceCore
+public import HeadraceCore
 
 /// Caps of a state that is read.
 package enum LoaderStateLimits {
@@ -12,7 +12,7 @@ package enum LoaderStateLimits {
 
 extension LoaderState {
     /// The file's bytes: sorted keys, a newline at the end, the same for the same state.
-    package func encoded() -> [UInt8] { Array((json.pretty(sortedKeys: true) + "\n").utf8) }
+    public func encoded() -> [UInt8] { Array((json.pretty(sortedKeys: true) + "\n").utf8) }
 
     /// The state as JSON.
     package var json: JSONValue {
@@ -32,7 +32,7 @@ extension LoaderState {
 
     /// Reads a state. What it claims is checked as far as it can be without the data: a state that is not one of
     /// ours, was cut or edited is refused.
-    package init(parsing bytes: [UInt8]) throws(HeadraceError) {
+    public init(parsing bytes: [UInt8]) throws(HeadraceError) {
         var limits = JSONLimits()
         limits.byteCount = LoaderStateLimits.byteCount
         limits.depth = LoaderStateLimits.depth

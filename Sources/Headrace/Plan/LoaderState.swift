@@ -1,7 +1,7 @@
 package import HeadraceCore
 
 /// Which way a data set is walked.
-package enum Walk: String, Hashable, Sendable, CaseIterable {
+public enum Walk: String, Hashable, Sendable, CaseIterable {
     /// Shards front to back, several in turn.
     case streamed
     /// Samples in any order, by an index.
@@ -12,7 +12,7 @@ package enum Walk: String, Hashable, Sendable, CaseIterable {
 ///
 /// The state says what comes next, not what was done: prefetched batches are not in it. Everything but ``local`` is
 /// the same on all ranks at the same step, so the file of any one resumes them all.
-package struct LoaderState: Sendable, Equatable {
+public struct LoaderState: Sendable, Equatable {
     package static let schema = "headrace.state/1"
     /// Version of the equations of order, dealing and shuffling. A state of another version cannot be resumed exactly,
     /// so it is refused.

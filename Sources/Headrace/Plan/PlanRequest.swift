@@ -104,7 +104,7 @@ package struct PlanRequest: Sendable {
                 "--shuffle \(order) is an order of the \(demanded.rawValue) walk, and --walk says "
                     + "\(walk.rawValue)")
         }
-        let resolved = demanded ?? walk ?? (isCounted ? .indexed : .streamed)
+        let resolved = demanded ?? walk ?? (isCounted && ranks.worldSize > 1 ? .indexed : .streamed)
         guard resolved == .streamed || isCounted else {
             throw HeadraceError(
                 .usage,

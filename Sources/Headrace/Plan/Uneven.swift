@@ -7,7 +7,7 @@ internal import HeadraceCore
 /// whole batches. So there is one unit, W samples or W × B of them, and one equation:
 ///
 ///     rows of the epoch = samples rounded to the unit: down with drop, up with pad and repeat
-package enum UnevenRanks: String, Hashable, Sendable, CaseIterable {
+public enum UnevenRanks: String, Hashable, Sendable, CaseIterable {
     /// Samples beyond the last whole unit are left out, and counted.
     case drop
     /// Missing samples are rows without one, which the batch marks.

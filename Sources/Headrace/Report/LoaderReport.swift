@@ -18,6 +18,8 @@ public struct LoaderReport: Sendable {
     public var deviceBytes: Int?
     /// Time to open the loader.
     public var openSeconds = 0.0
+    /// Of that, time to find and check the shards' indexes.
+    public var indexSeconds = 0.0
     /// From opening to the first batch.
     public var firstBatchSeconds = 0.0
     /// From the first read to the last batch.
@@ -36,6 +38,12 @@ public struct LoaderReport: Sendable {
     public var skipped = 0
     /// Samples left out at the end of epochs.
     public var dropped = 0
+    /// Rows without a sample, that made ranks equal.
+    public var padded = 0
+    /// Rows delivered a second time in their epoch, that made ranks equal.
+    public var repeated = 0
+    /// Which way the data set was walked, and why.
+    public var walk = ""
     /// The first defects that were skipped.
     public var defects: [HeadraceError] = []
     /// Members and bytes that the formats' rules pass over, by reason.
@@ -90,6 +98,8 @@ extension Engine {
         report.isDirect = opening.isDirect
         report.hasFetchThread = ringDepth != nil
         report.notes = opening.notes
+        report.walk = opening.walk
+        report.indexSeconds = seconds(opening.indexNanoseconds)
         lock.withLock {
             addDelivery(to: &report)
             let started = tally.firstReadAt
@@ -122,6 +132,8 @@ extension Engine {
         report.batches = delivery.batches
         report.payloadBytes = delivery.payloadBytes
         report.skipped = delivery.skipped
+        report.padded = delivery.padded
+        report.repeated = delivery.repeated
         report.defects = delivery.defects
         guard options.digest else { return }
         report.digest = delivery.digest.hexadecimal

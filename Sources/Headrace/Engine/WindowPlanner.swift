@@ -1,0 +1,240 @@
+internal import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// Room 2 of an indexed walk: turns steps of the plan into reads. Used by one worker at a time, the one that has claimed
+/// the planning.
+final class WindowPlanner {
+    /// Bytes of one chunk at most, but for a larger sample.
+    private static let chunkBytes = 1 << 20
+    /// Reads of one chunk at most.
+    private static let chunkReads = 128
+
+    private let source: IndexedSource
+    /// Offsets, lengths and addresses of reads are multiples of this.
+    private let alignment: Int
+    private let rank: Int
+    private var walk: EpochWalk
+    private var share: RankShare
+    private var merger = ReadMerger()
+    /// Frames are read once for all samples in them, and never for what lies between.
+    private var frameMerger = ReadMerger(largestRead: 1, largestGap: 0)
+    private var planned: [PlannedRow] = []
+    private var plainReads: [PlannedRead] = []
+    private var frameReads: [PlannedRead] = []
+    private var places: [ShardIndexRow] = []
+    private var origins: [SampleOrigin] = []
+
+    init(_ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int) {
+        self.source = source
+        self.walk = walk
+        self.share = share
+        self.rank = rank
+        self.alignment = alignment
+    }
+
+    /// Goes on with another epoch.
+    func restart(walk: EpochWalk, share: RankShare) {
+        self.walk = walk
+        self.share = share
+    }
+
+    /// The window of these steps. A sample whose place cannot be had becomes a defect in its turn.
+    func plan(_ steps: Range<Int>) -> Window {
+        let window = Window(steps: steps)
+        planned.removeAll(keepingCapacity: true)
+        for step in steps {
+            window.starts.append(planned.count)
+            share.append(step: step, rank: rank, to: &planned)
+        }
+        window.starts.append(planned.count)
+        for (start, end) in zip(window.starts, window.starts.dropFirst()) {
+            window.repeats.append(planned[start..<end].reduce(0) { $0 + ($1.isRepeat ? 1 : 0) })
+        }
+        window.rows = [RowReference](repeating: RowReference(chunk: -1, sample: 0), count: planned.count)
+        let failed = locate(window)
+        merger.merge(plainReads)
+        cutPlainChunks(window)
+        frameMerger.merge(frameReads)
+        cutFrameChunks(window)
+        if !failed.isEmpty { addFailures(failed, window) }
+        openFiles(window)
+        window.pending = window.chunks.count
+        window.listings = [Int32](repeating: -1, count: window.chunks.count)
+        return window
+    }
+
+    // MARK: Places
+
+    /// Looks up every row's place; returns those that cannot be had.
+    private func locate(_ window: Window) -> [(row: Int, error: HeadraceError)] {
+        plainReads.removeAll(keepingCapacity: true)
+        frameReads.removeAll(keepingCapacity: true)
+        places.removeAll(keepingCapacity: true)
+        origins.removeAll(keepingCapacity: true)
+        var failed: [(row: Int, error: HeadraceError)] = []
+        for (row, plan) in planned.enumerated() {
+            guard !plan.isPadding else {
+                origins.append(SampleOrigin(shard: -1, ordinal: 0))
+                places.append(ShardIndexRow(offset: 0, length: 0))
+                continue
+            }
+            let sample = walk.sample(at: plan.place)
+            origins.append(SampleOrigin(shard: Int32(sample.shard), ordinal: sample.ordinal))
+            do throws(HeadraceError) {
+                let place = try source.rows[sample.shard].row(sample.ordinal)
+                places.append(place)
+                try add(place, shard: sample.shard, row: row)
+            } catch {
+                if places.count == row { places.append(ShardIndexRow(offset: 0, length: 0)) }
+                failed.append((row, error))
+            }
+        }
+        return failed
+    }
+
+    private func add(_ place: ShardIndexRow, shard: Int, row: Int) throws(HeadraceError) {
+        let rows = source.rows[shard]
+        guard let frames = rows.frames else {
+            plainReads.append(
+                PlannedRead(file: Int32(shard), offset: place.offset, length: place.length, row: Int32(row)))
+            return
+        }
+        let range = Self.frames(of: place, in: frames)
+        guard !range.isEmpty else {
+            throw HeadraceError(
+                .indexMismatch, "the index has a sample where the shard has no frame; make the index anew",
+                at: .init(shard: source.catalog.shards[shard].path, offset: place.offset))
+        }
+        let first = frames[range.lowerBound]
+        let last = frames[range.upperBound - 1]
+        frameReads.append(
+            PlannedRead(
+                file: Int32(shard), offset: first.compressedOffset,
+                length: last.compressedOffset + last.compressedLength - first.compressedOffset,
+                row: Int32(row)))
+    }
+
+    /// The frames that a sample lies in.
+    private static func frames(of place: ShardIndexRow, in frames: [Frame]) -> Range<Int> {
+        func frame(holding byte: Int) -> Int {
+            var low = 0
+            var high = frames.count
+            while low < high {
+                let middle = (low + high) / 2
+                if frames[middle].offset + frames[middle].length <= byte {
+                    low = middle + 1
+                } else {
+                    high = middle
+                }
+            }
+            return low
+        }
+        let first = frame(holding: place.offset)
+        let last = frame(holding: place.offset + max(1, place.length) - 1)
+        return first..<min(frames.count, last + 1)
+    }
+
+    // MARK: Chunks
+
+    /// Puts merged reads together until a chunk is worth a hand-over.
+    private func cutPlainChunks(_ window: Window) {
+        var chunk: PlannedChunk?
+        for read in merger.reads {
+            let start = read.offset / alignment * alignment
+            let end = (read.offset + read.length + alignment - 1) / alignment * alignment
+            if let current = chunk,
+                current.outputBytes + end - start > Self.chunkBytes
+                    || current.fetches.count == Self.chunkReads
+            {
+                chunk = nil
+            }
+            let target = chunk ?? PlannedChunk(window)
+            if chunk == nil {
+                window.chunks.append(target)
+                chunk = target
+            }
+            // Samples begin at a cache line of their own.
+            let place =
+                (target.outputBytes + max(64, alignment) - 1) / max(64, alignment) * max(64, alignment)
+            target.fetches.append(
+                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: place))
+            target.outputBytes = place + end - start
+            for piece in merger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)] {
+                put(Int(piece.row), in: target, window, place: place + read.offset - start + piece.offset)
+            }
+        }
+    }
+
+    /// A chunk for each run of frames that samples need.
+    private func cutFrameChunks(_ window: Window) {
+        for read in frameMerger.reads {
+            guard let all = source.rows[Int(read.file)].frames else { continue }
+            let target = PlannedChunk(window)
+            window.chunks.append(target)
+            let start = read.offset / alignment * alignment
+            let end = (read.offset + read.length + alignment - 1) / alignment * alignment
+            target.fetches = [
+                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: 0)
+            ]
+            target.inputBytes = end - start
+            target.frameLead = read.offset - start
+            let first = all.firstIndex { $0.compressedOffset >= read.offset && $0.compressedLength > 0 } ?? 0
+            for frame in all[first...] {
+                guard frame.compressedOffset + frame.compressedLength <= read.offset + read.length else {
+                    break
+                }
+                target.frames.append(frame)
+            }
+            target.frameBytes = target.frames.reduce(0) { $0 + $1.length }
+            let pieces = merger(of: read)
+            let needed = pieces.reduce(0) { $0 + places[Int($1.row)].length }
+            target.keepsSamplesAlone = 2 * needed < target.frameBytes
+            var place = 0
+            for piece in pieces {
+                let row = places[Int(piece.row)]
+                let inFrames = row.offset - (target.frames.first?.offset ?? 0)
+                put(Int(piece.row), in: target, window, place: target.keepsSamplesAlone ? place : inFrames)
+                place += (row.length + 63) / 64 * 64
+            }
+            target.outputBytes = target.keepsSamplesAlone ? place : target.frameBytes
+        }
+    }
+
+    private func merger(of read: MergedRead) -> ArraySlice<ReadPiece> {
+        frameMerger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)]
+    }
+
+    private func put(_ row: Int, in chunk: PlannedChunk, _ window: Window, place: Int) {
+        window.rows[row] = RowReference(
+            chunk: Int32(window.chunks.count - 1), sample: Int32(chunk.samples.count))
+        chunk.samples.append(
+            PlannedChunk.Sample(
+                origin: origins[row], offset: places[row].offset, length: places[row].length, place: place))
+    }
+
+    private func addFailures(_ failed: [(row: Int, error: HeadraceError)], _ window: Window) {
+        let chunk = PlannedChunk(window)
+        window.chunks.append(chunk)
+        for (row, error) in failed {
+            chunk.failures.append((chunk.samples.count, error))
+            put(row, in: chunk, window, place: 0)
+        }
+    }
+
+    /// Opens what will be read; a file that cannot be opened fails its samples, in their turn.
+    private func openFiles(_ window: Window) {
+        for chunk in window.chunks {
+            for fetch in chunk.fetches where chunk.files[fetch.shard] == nil {
+                do throws(HeadraceError) {
+                    chunk.files[fetch.shard] = try source.file(fetch.shard)
+                } catch {
+                    for (index, sample) in chunk.samples.enumerated() where sample.origin.shard == fetch.shard
+                    {
+                        chunk.failures.append((index, error))
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+internal import Glibc
+internal import HeadraceCore
+internal import HeadraceFormats
+internal import HeadraceStorage
+
+/// Which way a loader walks, settled when it opens.
+struct WalkChoice {
+    var walk: Walk
+    /// A line for people.
+    var reason: String
+    var ranks: Ranks
+    /// Of every shard; nil in a streamed walk.
+    var rows: [ShardRows]?
+    /// Samples of each shard, where something tells.
+    var counts: [Int?]
+}
+
+/// How much of an indexed walk is under way at once.
+struct WindowSize {
+    var steps: Int
+    var ahead: Int
+}
+
+extension LoaderBuilder {
+    /// Settles the walk; throws where the options contradict each other, or where what they demand lacks an index.
+    func chooseWalk(_ catalog: Catalog, workers: Int, budget: Int) throws(HeadraceError) -> WalkChoice {
+        let ranks = try Ranks.resolve(
+            rank: options.rank, worldSize: options.worldSize, environment: Self.launcherVariables())
+        let demanded = try demandedWalk()
+        let asks = demanded ?? options.walk
+        let listed = catalog.shards.map { catalog.directories[$0.number]?.count ?? $0.listed?.sampleCount }
+        if asks == .streamed || (asks == nil && ranks.worldSize == 1) {
+            let reason = asks == nil ? "one rank, and no order that needs an index" : "as the options say"
+            let counts =
+                ranks.worldSize > 1 ? try counts(catalog, listed, workers: workers) : listed
+            return WalkChoice(walk: .streamed, reason: reason, ranks: ranks, rows: nil, counts: counts)
+        }
+        guard catalog.directories.isEmpty else {
+            guard asks == nil else {
+                throw HeadraceError(
+                    .usage,
+                    "a directory of files has no index; 'headrace pack' makes shards of it that have one")
+            }
+            return WalkChoice(
+                walk: .streamed, reason: "directories have no index", ranks: ranks, rows: nil, counts: listed)
+        }
+        let paths = catalog.shards.map(\.path)
+        let set = try ShardIndexSet.open(
+            paths, folder: options.indexFolder, workers: workers, tableByteCount: min(64 << 20, budget / 16))
+        let counts = zip(set.sampleCounts, listed).map { $0 ?? $1 }
+        if let missing = set.firstWithout(paths) ?? Self.firstUnseekable(set, paths) {
+            guard asks == nil else { throw missing }
+            return WalkChoice(
+                walk: .streamed, reason: "not every shard can be read at random: \(missing.message)",
+                ranks: ranks,
+                rows: nil, counts: counts)
+        }
+        let rows = set.entries.compactMap { if case .found(let rows) = $0 { rows } else { nil } }
+        let reason = asks == nil ? "several ranks, and every shard has an index" : "as the options say"
+        return WalkChoice(walk: .indexed, reason: reason, ranks: ranks, rows: rows, counts: counts)
+    }
+
+    private func demandedWalk() throws(HeadraceError) -> Walk? {
+        let demanded: Walk? =
+            switch options.shuffle {
+            case .none: nil
+            case .buffer: .streamed
+            case .block, .global: .indexed
+            }
+        if let demanded, let walk = options.walk, walk != demanded {
+            throw HeadraceError(
+                .usage,
+                "this shuffle is one of the \(demanded.rawValue) walk, and the \(walk.rawValue) one is asked for"
+            )
+        }
+        if options.steps != nil, (demanded ?? options.walk) == .indexed {
+            throw HeadraceError(
+                .usage, "the number of steps is for the streamed walk; an indexed one knows its own")
+        }
+        return demanded
+    }
+
+    /// For a streamed walk of several ranks: what indexes say goes before what manifests say.
+    private func counts(
+        _ catalog: Catalog, _ listed: [Int?], workers: Int
+    ) throws(HeadraceError) -> [Int?] {
+        guard listed.contains(where: { $0 == nil }) else { return listed }
+        let set = try ShardIndexSet.open(
+            catalog.shards.map(\.path), folder: options.indexFolder, workers: workers)
+        return zip(set.sampleCounts, listed).map { $0 ?? $1 }
+    }
+
+    private static func firstUnseekable(_ set: ShardIndexSet, _ paths: [String]) -> HeadraceError? {
+        for (path, entry) in zip(paths, set.entries) {
+            guard case .found(let rows) = entry, !rows.isSeekable else { continue }
+            return HeadraceError(
+                .unsupported,
+                "a plain \(rows.codec.rawValue) file can only be read from its front, so its samples cannot be read in "
+                    + "any order; 'headrace pack' writes the same samples into shards that can",
+                at: .init(shard: path))
+        }
+        return nil
+    }
+
+    private static func launcherVariables() -> [String: String] {
+        var found: [String: String] = [:]
+        for name in Ranks.variableNames {
+            if let value = unsafe getenv(name) { found[name] = unsafe String(cString: value) }
+        }
+        return found
+    }
+
+    /// What an indexed walk holds within the budget; throws with the bytes needed where the least of it is too much.
+    func windowSize(
+        budget: Int, slabBytes: Int, fixedBytes: Int, sampleBytes: Int, heldBatches: Int, hasSpans: Bool,
+        blockSize: Int?
+    ) throws(HeadraceError) -> WindowSize {
+        let batch = options.batchSize
+        let batchBytes = max(1, batch * max(1, sampleBytes))
+        let held = hasSpans ? (heldBatches + 1) * batchBytes : 0
+        func window(_ steps: Int) -> Int { steps * batchBytes / 4 * 5 + 2 * slabBytes }
+        var steps = max(
+            1,
+            min(
+                (IndexedOrder.windowRows + batch - 1) / batch, max(1, IndexedOrder.windowBytes / batchBytes)))
+        if let blockSize {
+            steps = max(steps, min((blockSize + batch - 1) / batch, max(1, (64 << 20) / batchBytes)))
+        }
+        for ahead in [IndexedOrder.windowsAhead, 2, 1] {
+            var tried = steps
+            while tried >= 1 {
+                if fixedBytes + held + ahead * window(tried) <= budget {
+                    return WindowSize(steps: tried, ahead: ahead)
+                }
+                tried /= 2
+            }
+        }
+        let needed = fixedBytes + held + window(1)
+        throw HeadraceError(
+            .budget,
+            "the memory budget is \(ByteCount(budget)), but \(ByteCount(needed)) are needed for batches of \(batch) "
+                + "samples of \(ByteCount(sampleBytes)) each, of which \(heldBatches) may be held; raise the budget or "
+                + "make batches smaller")
+    }
+
+    /// The options that decide what is delivered, as the state has them.
+    func stateOptions(_ choice: WalkChoice) -> [String: String] {
+        var words: [String: String] = [
+            "shuffle": "\(options.shuffle)", "seed": "\(options.seed)", "last": options.lastBatch.rawValue,
+            "uneven": options.uneven.rawValue, "on_defect": "\(options.onDefect)",
+            "example": "\(options.parsesExamples)",
+            "decode": options.fields.map {
+                "\($0.column)=\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)"
+            }
+            .joined(separator: " "),
+        ]
+        if choice.walk == .streamed {
+            words["lanes"] = "\(options.lanes)"
+            if let steps = options.steps { words["steps"] = "\(steps)" }
+        }
+        return words
+    }
+}
