@@ -20,4 +20,14 @@ extension DefectPolicy {
             }
         }
     }
+
+    /// The words that ``init(words:)`` reads.
+    var words: String {
+        switch self {
+        case .fail: "fail"
+        case .skip(Int.max): "skip"
+        case .skip(let limit): "skip:\(limit)"
+        case .skipShare(let share): "skip:\(share * 100)%"
+        }
+    }
 }

@@ -146,8 +146,8 @@ extension LoaderBuilder {
     /// The options that decide what is delivered, as the state has them.
     func stateOptions(_ choice: WalkChoice) -> [String: String] {
         var words: [String: String] = [
-            "shuffle": "\(options.shuffle)", "seed": "\(options.seed)", "last": options.lastBatch.rawValue,
-            "uneven": options.uneven.rawValue, "on_defect": "\(options.onDefect)",
+            "shuffle": options.shuffle.words, "seed": "\(options.seed)", "last": options.lastBatch.rawValue,
+            "uneven": options.uneven.rawValue, "on_defect": options.onDefect.words,
             "example": "\(options.parsesExamples)",
             "decode": options.fields.map {
                 "\($0.column)=\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)"

@@ -30,6 +30,16 @@ public enum Shuffle: Hashable, Sendable {
     case block(Int)
     /// A random permutation of all samples. Indexed walk.
     case global
+
+    /// As `--shuffle` reads it.
+    var words: String {
+        switch self {
+        case .none: "none"
+        case .buffer(let size): "buffer:\(size)"
+        case .block(let size): "block:\(size)"
+        case .global: "global"
+        }
+    }
 }
 
 /// One field that a loader decodes.

@@ -9,6 +9,8 @@ struct Delivery {
     var total: Int?
     /// Set once: what every further call answers.
     var terminal: Result<BatchSlot?, HeadraceError>?
+    /// What is wrong with the data set as a whole, and how many batches are delivered before it is told.
+    var end: (total: Int, error: HeadraceError)?
     /// A batch that could not be delivered keeps its memory until the loader is closed.
     var undelivered: BatchSlot?
     /// Batches in the consumer's hands.
@@ -115,6 +117,9 @@ extension Engine {
                     .heldBatches,
                     "the consumer holds \(delivery.leases) batches, as many as the loader budgeted for; let go of "
                         + "batches before asking for more, or raise heldBatches"))
+        }
+        if let known = delivery.end, known.total == delivery.nextSequence {
+            return end(.failure(known.error))
         }
         if delivery.total == delivery.nextSequence {
             return end(judgeEpochEnd().map { .failure($0) } ?? .success(nil))
@@ -248,7 +253,9 @@ extension Engine {
     func checkForStarvation() {
         guard idleWorkers == workerCount, consumersWaiting > 0 || !waiters.isEmpty, !isClosing else { return }
         guard ringInFlight == 0, ringQueue.isEmpty, !isSequencing, delivery.terminal == nil else { return }
-        guard ready[delivery.nextSequence] == nil, delivery.total != delivery.nextSequence else { return }
+        guard ready[delivery.nextSequence] == nil, delivery.total != delivery.nextSequence,
+            delivery.end?.total != delivery.nextSequence
+        else { return }
         // A worker that was woken counts as idle until it has the lock: what it was woken for must not be missed.
         admit()
         if hasWork {

@@ -134,6 +134,14 @@ extension Engine: IndexedOrder.Supply {
         }
     }
 
+    func end(_ error: HeadraceError) {
+        lock.withLock {
+            delivery.end = delivery.end ?? (order.batchCount, error)
+            batchReady.broadcast()
+            serveWaiters()
+        }
+    }
+
     func dropWindow() {
         lock.withLock {
             indexed?.windows.removeFirst()

@@ -58,6 +58,8 @@ final class IndexedOrder: RowOrder {
         func dropWindow()
         /// Samples that the plan leaves out; they are never read.
         func countLeftOut(_ samples: Int)
+        /// What ends the loader once all batches that were submitted have been delivered.
+        func end(_ error: HeadraceError)
     }
 
     init(
@@ -126,6 +128,12 @@ final class IndexedOrder: RowOrder {
             supply.dropWindow()
         }
         supply.countLeftOut(droppedCount)
+        do throws(HeadraceError) {
+            // Once an epoch: the reads may be a hundred thousand a second, of as many places.
+            try source.checkUnchanged()
+        } catch {
+            supply.end(error)
+        }
         return true
     }
 

@@ -26,7 +26,7 @@ final class ShardRows: Sendable {
     let leavesOutDamage: Bool
 
     private let source: Source
-    /// All rows, once somebody has asked for one and there was memory to keep them.
+    /// All rows, or why they cannot be had, once somebody has asked for one and there was memory to keep them.
     private let table = AtomicLazyReference<Table>()
     private let room: RowRoom
 
@@ -37,7 +37,18 @@ final class ShardRows: Sendable {
 
     private final class Table: Sendable {
         let rows: [ShardIndexRow]
-        init(_ rows: [ShardIndexRow]) { self.rows = rows }
+        /// A table that is damaged is read once, not once for each of its rows.
+        let failure: HeadraceError?
+
+        init(_ rows: [ShardIndexRow], failure: HeadraceError? = nil) {
+            self.rows = rows
+            self.failure = failure
+        }
+
+        func row(_ index: Int) throws(HeadraceError) -> ShardIndexRow? {
+            if let failure { throw failure }
+            return rows.indices.contains(index) ? rows[index] : nil
+        }
     }
 
     init(_ index: ShardIndex, room: RowRoom) {
@@ -76,8 +87,8 @@ final class ShardRows: Sendable {
     /// The first call reads the whole table where it is small enough to be kept; else every call reads one row.
     func row(_ index: Int) throws(HeadraceError) -> ShardIndexRow {
         if let table = table.load() {
-            guard table.rows.indices.contains(index) else { throw outOfRange(index..<index + 1) }
-            return table.rows[index]
+            guard let row = try table.row(index) else { throw outOfRange(index..<index + 1) }
+            return row
         }
         switch source {
         case .rows(let rows):
@@ -94,14 +105,15 @@ final class ShardRows: Sendable {
                 try file.rows(0..<sampleCount, into: &rows)
             } catch {
                 room.giveBack(sampleCount * MemoryLayout<ShardIndexRow>.stride)
+                _ = table.storeIfNil(Table([], failure: error))
                 throw error
             }
             // Another thread may have been quicker; its table is the same.
             let mine = Table(rows)
             let kept = table.storeIfNil(mine)
             if kept !== mine { room.giveBack(sampleCount * MemoryLayout<ShardIndexRow>.stride) }
-            guard kept.rows.indices.contains(index) else { throw outOfRange(index..<index + 1) }
-            return kept.rows[index]
+            guard let row = try kept.row(index) else { throw outOfRange(index..<index + 1) }
+            return row
         }
     }
 
@@ -109,6 +121,7 @@ final class ShardRows: Sendable {
     func rows(_ range: Range<Int>, into rows: inout [ShardIndexRow]) throws(HeadraceError) {
         guard range.lowerBound >= 0, range.upperBound <= sampleCount else { throw outOfRange(range) }
         if let table = table.load() {
+            if let failure = table.failure { throw failure }
             rows += table.rows[range]
             return
         }
