@@ -42,12 +42,13 @@ import Testing
     /// - Parameters:
     ///   - what: the bytes near which one is changed: a member's name, or the key in a record.
     ///   - distance: from their first to the byte that is changed.
-    @Test(arguments: [
-        // The payload of a number, which the decoder refuses.
-        ("s-%03d.tar", "k1-30.cls", 512, HeadraceError.Code.badValue, "k1-30"),
-        // A record whose checksum is wrong, and its key with it.
-        ("s-%03d.tfrecord", "k1-30", -9, .checksumMismatch, nil),
-    ] as [(String, String, Int, HeadraceError.Code, String?)])
+    @Test(
+        arguments: [
+            // The payload of a number, which the decoder refuses.
+            ("s-%03d.tar", "k1-30.cls", 512, HeadraceError.Code.badValue, "k1-30"),
+            // A record whose checksum is wrong, and its key with it.
+            ("s-%03d.tfrecord", "k1-30", -9, .checksumMismatch, nil),
+        ] as [(String, String, Int, HeadraceError.Code, String?)])
     func aDamagedSampleIsADefectInItsPlace(
         name: String, what: String, distance: Int, code: HeadraceError.Code, key: String?
     ) throws {
@@ -146,7 +147,8 @@ import Testing
             var header = found.header
             header.sampleCount = rows.count
             let output = OutputBuffer()
-            ShardIndexWriter.append(header, fields: found.fields, frames: found.frames, rows: rows, to: output)
+            ShardIndexWriter.append(
+                header, fields: found.fields, frames: found.frames, rows: rows, to: output)
             let bytes = unsafe Array(output.bytes)
             try Self.write(bytes, ShardIndexLayout.path(forShard: path))
             do {
@@ -294,7 +296,8 @@ import Testing
             (base.sharded(rank: 0, of: 0), "world size"),
         ] {
             let error = refusal(dataset)
-            #expect(error?.code == .usage && error?.message.contains(word) == true, "\(dataset): \(error as Any)")
+            #expect(
+                error?.code == .usage && error?.message.contains(word) == true, "\(dataset): \(error as Any)")
         }
     }
 }

@@ -163,10 +163,12 @@ import Testing
             let base = indexed(fixture.pattern, shuffle).batched(16).repeated(2).with { $0.digest = true }
             let reference = try drain(base.workers(1)).report
             #expect(reference.digest != nil)
-            let streamed = try drain(base.with {
-                $0.walk = .streamed
-                $0.shuffle = .none
-            }).report
+            let streamed = try drain(
+                base.with {
+                    $0.walk = .streamed
+                    $0.shuffle = .none
+                }
+            ).report
             #expect(reference.setDigest == streamed.setDigest)
             for (workers, depth) in [(1, 4), (2, 1), (4, 32)] {
                 for engine in EngineRequest.allCases {

@@ -12,7 +12,8 @@ import Testing
         let fixture = try LoaderFixture(counts: [40, 7, 23, 31, 12, 9, 28])
         let counts = fixture.keys.map(\.count)
         for (shuffle, uneven, last) in [
-            (.none, .drop, .keep), (.buffer(20), .drop, .drop), (.none, .pad, .keep), (.buffer(20), .pad, .drop),
+            (.none, .drop, .keep), (.buffer(20), .drop, .drop), (.none, .pad, .keep),
+            (.buffer(20), .pad, .drop),
         ] as [(Shuffle, UnevenRanks, LastBatch)] {
             let dataset = Dataset(fixture.pattern).batched(8, last: last).repeated(2).with {
                 $0.walk = .streamed
@@ -129,6 +130,8 @@ import Testing
         try FileManager.default.removeItem(atPath: index)
         let dataset = Dataset(shard).shuffledGlobally(seed: 1)
         #expect(throws: HeadraceError.self) { try dataset.loader() }
-        #expect(try drain(dataset.with { $0.indexFolder = folder.path }).keys.sorted() == fixture.keys[0].sorted())
+        #expect(
+            try drain(dataset.with { $0.indexFolder = folder.path }).keys.sorted() == fixture.keys[0].sorted()
+        )
     }
 }

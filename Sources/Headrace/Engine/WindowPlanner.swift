@@ -24,6 +24,8 @@ final class WindowPlanner {
     private var frameReads: [PlannedRead] = []
     private var places: [ShardIndexRow] = []
     private var origins: [SampleOrigin] = []
+    /// Rows of the shards that are kept in memory: without a question to an object for each row.
+    private var kept: [[ShardIndexRow]?]
 
     init(_ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int) {
         self.source = source
@@ -31,6 +33,7 @@ final class WindowPlanner {
         self.share = share
         self.rank = rank
         self.alignment = alignment
+        kept = source.rows.map { _ in nil }
     }
 
     /// Goes on with another epoch.
@@ -73,6 +76,16 @@ final class WindowPlanner {
         places.removeAll(keepingCapacity: true)
         origins.removeAll(keepingCapacity: true)
         var failed: [(row: Int, error: HeadraceError)] = []
+        // Millions of rows a second: asking this object for its properties with each would cost more than the rest.
+        var walk = walk
+        var places: [ShardIndexRow] = []
+        var origins: [SampleOrigin] = []
+        swap(&places, &self.places)
+        swap(&origins, &self.origins)
+        defer {
+            swap(&places, &self.places)
+            swap(&origins, &self.origins)
+        }
         for (row, plan) in planned.enumerated() {
             guard !plan.isPadding else {
                 origins.append(SampleOrigin(shard: -1, ordinal: 0))
@@ -82,7 +95,7 @@ final class WindowPlanner {
             let sample = walk.sample(at: plan.place)
             origins.append(SampleOrigin(shard: Int32(sample.shard), ordinal: sample.ordinal))
             do throws(HeadraceError) {
-                let place = try source.rows[sample.shard].row(sample.ordinal)
+                let place = try place(sample.ordinal, ofShard: sample.shard)
                 places.append(place)
                 try add(place, shard: sample.shard, row: row)
             } catch {
@@ -91,6 +104,13 @@ final class WindowPlanner {
             }
         }
         return failed
+    }
+
+    private func place(_ ordinal: Int, ofShard shard: Int) throws(HeadraceError) -> ShardIndexRow {
+        if let rows = kept[shard], ordinal < rows.count { return rows[ordinal] }
+        let place = try source.rows[shard].row(ordinal)
+        kept[shard] = source.rows[shard].keptRows
+        return place
     }
 
     private func add(_ place: ShardIndexRow, shard: Int, row: Int) throws(HeadraceError) {
