@@ -1,4 +1,9 @@
-"""tf.data: TFRecordDataset, batched, with tf.io.parse_example unless --raw."""
+"""tf.data: a TFRecordDataset a file, batched there, as many files at once as threads, with tf.io.parse_example unless
+--raw.
+
+Of the ways there are this was the fastest: `TFRecordDataset(files, num_parallel_reads=...)` hands single records from
+thread to thread, which made it 3.5 times as slow for tiny ones, and one file after the other was slower for large ones.
+"""
 
 import os
 
@@ -11,10 +16,13 @@ FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedL
 
 
 def samples(files, threads, batch, raw):
-    records = tf.data.TFRecordDataset(files, num_parallel_reads=threads, buffer_size=8 << 20).batch(batch)
-    if not raw:
-        records = records.map(lambda texts: tf.io.parse_example(texts, FEATURES), num_parallel_calls=threads)
-    for rows in records.prefetch(4):
+    def batches(file):
+        records = tf.data.TFRecordDataset(file, buffer_size=8 << 20).batch(batch)
+        return records if raw else records.map(lambda texts: tf.io.parse_example(texts, FEATURES))
+
+    shards = tf.data.Dataset.from_tensor_slices(files)
+    options = {"cycle_length": threads, "num_parallel_calls": threads, "deterministic": False}
+    for rows in shards.interleave(batches, **options).prefetch(4):
         yield int(tf.shape(rows if raw else rows["label"])[0]), 0
 
 
