@@ -1,8 +1,8 @@
 """tf.data: a TFRecordDataset a file, batched there, as many files at once as threads, with tf.io.parse_example unless
 --raw.
 
-Of the ways there are this was the fastest: `TFRecordDataset(files, num_parallel_reads=...)` hands single records from
-thread to thread, which made it 3.5 times as slow for tiny ones, and one file after the other was slower for large ones.
+Of the ways there are this was the fastest (NOTES.md): `TFRecordDataset(files, num_parallel_reads=...)` hands single
+records from thread to thread, which makes it several times as slow for tiny ones.
 """
 
 import os
@@ -17,13 +17,15 @@ FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedL
 
 def samples(files, threads, batch, raw):
     def batches(file):
-        records = tf.data.TFRecordDataset(file, buffer_size=8 << 20).batch(batch)
-        return records if raw else records.map(lambda texts: tf.io.parse_example(texts, FEATURES))
+        return tf.data.TFRecordDataset(file, buffer_size=8 << 20 if raw else 256 << 10).batch(batch)
 
     shards = tf.data.Dataset.from_tensor_slices(files)
-    options = {"cycle_length": threads, "num_parallel_calls": threads, "deterministic": False}
-    for rows in shards.interleave(batches, **options).prefetch(4):
-        yield int(tf.shape(rows if raw else rows["label"])[0]), 0
+    options = {"num_parallel_calls": threads, "deterministic": False}
+    rows = shards.interleave(batches, cycle_length=threads, **options)
+    if not raw:
+        rows = rows.map(lambda texts: tf.io.parse_example(texts, FEATURES), **options)
+    for found in rows.prefetch(4):
+        yield int(tf.shape(found if raw else found["label"])[0]), 0
 
 
 common.main("tf.data " + tf.__version__, samples)
