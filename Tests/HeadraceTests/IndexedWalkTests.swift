@@ -26,9 +26,10 @@ import Testing
         let fixture = try LoaderFixture(name)
         for shuffle in Self.orders {
             let oracle = try WalkOracle(fixture, shuffle, seed: 5)
-            for (worldSize, uneven, last) in [
+            let ways: [(Int, UnevenRanks, LastBatch)] = [
                 (1, .drop, .keep), (3, .drop, .keep), (2, .pad, .keep), (2, .repeating, .drop),
-            ] as [(Int, UnevenRanks, LastBatch)] {
+            ]
+            for (worldSize, uneven, last) in ways {
                 try expectPlan(
                     indexed(fixture.pattern, shuffle).batched(7, last: last).repeated(2), oracle,
                     worldSize: worldSize, uneven: uneven)
@@ -95,7 +96,8 @@ import Testing
         for shuffle in [Shuffle.global, .block(16)] {
             let dataset = indexed(fixture.pattern, shuffle).batched(10).repeated(3)
             let keys = try drain(dataset).keys
-            let epochs = (0..<3).map { Array(keys[$0 * all.count..<($0 + 1) * all.count]) }
+            var epochs: [[String]] = []
+            for epoch in 0..<3 { epochs.append(Array(keys.dropFirst(epoch * all.count).prefix(all.count))) }
             #expect(epochs.allSatisfy { $0.sorted() == all.sorted() })
             #expect(Set(epochs).count == 3)
             #expect(try drain(dataset).keys == keys)
@@ -133,7 +135,8 @@ import Testing
             var names: [String] = []
             for index in 0..<30 {
                 // The longest names do not fit into one header.
-                let key = "d\(shard)/" + String(repeating: "n", count: index * 4) + "\(100 + index)"
+                let padding = String(repeating: "n", count: index * 4)
+                let key = "d\(shard)/\(padding)\(100 + index)"
                 try folder.write("\(shard)/\(key).bin", LoaderFixture.bytes(index * 31, seed: index))
                 try folder.write("\(shard)/\(key).txt", Array("\(index)".utf8))
                 names += ["\(key).bin", "\(key).txt"]
@@ -231,9 +234,8 @@ import Testing
     func samplesOfEverySizeComeWhole(name: String) throws {
         let sizes = [10, 5_000_000, 300_000, 0, 700_000, 12_000_000, 1, 4_200_000, 600_000, 100, 9_000_000]
         let fixture = try LoaderFixture(name, counts: [sizes.count]) { sizes[$0] }
-        for (memory, shuffle) in [(48, .global), (64, .block(3)), (256, .global), (48, .none)]
-            as [(Int, Shuffle)]
-        {
+        let ways: [(Int, Shuffle)] = [(48, .global), (64, .block(3)), (256, .global), (48, .none)]
+        for (memory, shuffle) in ways {
             let loader = try indexed(fixture.pattern, shuffle).batched(2).memory(.mebibytes(memory)).with {
                 $0.prefetch = 1
                 $0.heldBatches = 1
