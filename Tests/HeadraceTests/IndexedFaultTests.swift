@@ -93,13 +93,14 @@ import Testing
     /// A frame that cannot be decompressed takes its samples with it, and no others.
     @Test(arguments: ["s-%03d.tar.zst", "s-%03d.tar.lz4", "s-%03d.tfrecord.zst"])
     func aDamagedFrameIsADefectOfItsSamples(name: String) throws {
-        let fixture = try LoaderFixture(name, counts: [60, 60, 60]) { 6000 + $0 % 50 }
+        // Bytes that do not compress, so that the middle of the file is not in the sampled checksum.
+        let fixture = try LoaderFixture(name, counts: [20, 400, 20]) { 900 + $0 % 50 }
         let path = fixture.folder("shard1/\(fixture.pattern.split(separator: "/").last!)")
         var bytes = try Self.read(path)
         let index = try ShardIndex.read(ShardIndexLayout.path(forShard: path))
         let frame = index.frames[index.frames.count / 2]
         var rows: [ShardIndexRow] = []
-        try index.rows(0..<60, into: &rows)
+        try index.rows(0..<400, into: &rows)
         let end = frame.offset + frame.length
         let lost = rows.indices.filter { index -> Bool in
             let row = rows[index]

@@ -194,7 +194,7 @@ extension Engine {
 
     /// Whether a worker could do something now, or somebody is doing something that leads to more; the lock is held.
     var hasWork: Bool {
-        if !decodeQueue.isEmpty || nextToUnpack() != nil { return true }
+        if !decodeQueue.isEmpty || !retired.isEmpty || nextToUnpack() != nil { return true }
         if sequencerHasWork && !isSequencing && !isEpochOver { return true }
         if let indexed {
             return indexed.isPlanning || indexed.filled < indexed.fillQueue.count
