@@ -155,9 +155,12 @@ struct LoaderBuilder {
             batchSize: options.batchSize, windowSteps: 1,
             windowBytes: 0, alignment: options.direct ? ChunkGeometry.pageBytes : 1)
         let pool = engine.arena.pool
+        // Indexes know what the first samples only suggest; what lies between samples is read with them.
+        let count = rows.reduce(0) { $0 + $1.sampleCount }
+        let bytes = rows.reduce(0) { $0 + $1.uncompressedByteCount }
         let window = try windowSize(
             budget: pool.limit, slabBytes: pool.slabBytes, fixedBytes: slotBytes(probe, pool) + rowTableBytes,
-            sampleBytes: probe.sampleBytes, heldBatches: options.heldBatches,
+            sampleBytes: count == 0 ? 0 : (bytes + count - 1) / count, heldBatches: options.heldBatches,
             blockSize: settings.blockSize)
         settings.windowSteps = window.steps
         settings.windowBytes = window.bytes

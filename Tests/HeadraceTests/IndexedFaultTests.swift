@@ -160,7 +160,8 @@ import Testing
             var header = found.header
             header.sampleCount = rows.count
             let output = OutputBuffer()
-            ShardIndexWriter.append(header, fields: found.fields, frames: found.frames, rows: rows, to: output)
+            ShardIndexWriter.append(
+                header, fields: found.fields, frames: found.frames, rows: rows, to: output)
             let bytes = unsafe Array(output.bytes)
             try Self.write(bytes, ShardIndexLayout.path(forShard: path))
             do {

@@ -133,6 +133,8 @@ import Testing
         try FileManager.default.removeItem(atPath: index)
         let dataset = Dataset(shard).shuffledGlobally(seed: 1)
         #expect(throws: HeadraceError.self) { try dataset.loader() }
-        #expect(try drain(dataset.with { $0.indexFolder = folder.path }).keys.sorted() == fixture.keys[0].sorted())
+        #expect(
+            try drain(dataset.with { $0.indexFolder = folder.path }).keys.sorted() == fixture.keys[0].sorted()
+        )
     }
 }

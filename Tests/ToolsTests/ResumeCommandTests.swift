@@ -73,7 +73,8 @@ import Testing
             #expect(String(sum, radix: 16) == (whole["set_digest"] as? String).map(trimmed))
         }
         // Flags go before the launcher.
-        let flags = try total(common + ["--rank", "1", "--world-size", "2"], ["RANK": "3", "WORLD_SIZE": "4"])
+        let flags = try total(
+            common + ["--rank", "1", "--world-size", "2"], ["RANK": "3", "WORLD_SIZE": "4"])
         #expect(flags["batches"] as? Int == 10)
     }
 
@@ -87,11 +88,13 @@ import Testing
             (["RANK": "1"], "RANK but not WORLD_SIZE"), (["WORLD_SIZE": "2"], "WORLD_SIZE but not RANK"),
             (["SLURM_PROCID": "0"], "SLURM_PROCID but not SLURM_NTASKS"),
             (["OMPI_COMM_WORLD_SIZE": "2"], "OMPI_COMM_WORLD_SIZE but not OMPI_COMM_WORLD_RANK"),
-            (["RANK": "2", "WORLD_SIZE": "2"], "contradict"), (["RANK": "x", "WORLD_SIZE": "2"], "contradict"),
+            (["RANK": "2", "WORLD_SIZE": "2"], "contradict"),
+            (["RANK": "x", "WORLD_SIZE": "2"], "contradict"),
             (["RANK": "-1", "WORLD_SIZE": "2"], "contradict"),
         ] {
             let run = try read([data.shards], environment)
-            #expect(run.status == 64 && run.error.contains(words), "\(environment): \(run.status) \(run.error)")
+            #expect(
+                run.status == 64 && run.error.contains(words), "\(environment): \(run.status) \(run.error)")
         }
         for flags in [["--rank", "1"], ["--world-size", "2"], ["--rank", "2", "--world-size", "2"]] {
             #expect(try read([data.shards] + flags).status == 64, "\(flags)")
@@ -138,7 +141,9 @@ import Testing
             """
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/setsid")
-        process.arguments = ["--wait", "/bin/bash", "-c", "echo $$ > '\(data.scratch.path("group"))'\n" + script]
+        process.arguments = [
+            "--wait", "/bin/bash", "-c", "echo $$ > '\(data.scratch.path("group"))'\n" + script,
+        ]
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         var seen: Set<Data> = []

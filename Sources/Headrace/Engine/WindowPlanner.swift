@@ -27,7 +27,10 @@ final class WindowPlanner {
     private var places: [ShardIndexRow] = []
     private var origins: [SampleOrigin] = []
 
-    init(_ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int, windowBytes: Int) {
+    init(
+        _ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int,
+        windowBytes: Int
+    ) {
         self.source = source
         self.walk = walk
         self.share = share
