@@ -255,6 +255,18 @@ import Testing
         }
     }
 
+    /// Large samples that lie together behind many small ones: the mean of all says nothing of them.
+    @Test func aWindowEndsByTheBytesOfItsSamples() throws {
+        let fixture = try LoaderFixture(counts: [1000, 40]) { $0 < 1000 ? 10 : 500_000 }
+        let dataset = indexed(fixture.pattern, .none).batched(4).memory(.mebibytes(16)).with {
+            $0.heldBatches = 1
+            $0.prefetch = 1
+        }
+        let (keys, report) = try drain(dataset)
+        #expect(keys == fixture.keys.flatMap { $0 })
+        #expect(report.peakBytes <= 16 << 20)
+    }
+
     /// Samples that are larger than chunks, and unlike those that opening looked at.
     @Test(arguments: ["s-%03d.tar", "s-%03d.tar.zst", "s-%03d.tfrecord"])
     func samplesOfEverySizeComeWhole(name: String) throws {
