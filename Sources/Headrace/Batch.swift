@@ -27,7 +27,7 @@ public final class Batch: Sendable {
     let lease: SlotLease
     /// Epoch of its samples, from 0.
     public let epoch: Int
-    /// Place in its epoch, from 0.
+    /// Place in its epoch, from 0; where an epoch goes on with another world or batch size, counted from there.
     public let index: Int
     /// Rows: the batch size, less in the last batch of an epoch and where defective samples were left out.
     public let count: Int

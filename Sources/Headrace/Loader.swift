@@ -41,7 +41,8 @@ public final class Loader: AsyncSequence, Sendable {
     /// counted. Before the first batch, where this one began.
     public var state: LoaderState { engine.stateOfDelivery }
 
-    /// Batches of each epoch on this rank, the same on all of them; nil where nobody knows before the end.
+    /// Batches of each epoch on this rank, the same on all of them; nil where nobody knows before the end. Of
+    /// an epoch that goes on with another world or batch size, those that are left.
     public var batchesPerEpoch: Int? { engine.batchesPerEpoch }
 
     /// Stops the loader. Batches that are held stay good. Calling it again does nothing.

@@ -17,7 +17,10 @@ struct WalkChoice {
 
 /// How much of an indexed walk is under way at once.
 struct WindowSize {
+    /// Steps of one window, if its samples are as large as those that were looked at.
     var steps: Int
+    /// Bytes of one window's samples, whatever they are.
+    var bytes: Int
     var ahead: Int
 }
 
@@ -111,14 +114,18 @@ extension LoaderBuilder {
     }
 
     /// What an indexed walk holds within the budget; throws with the bytes needed where the least of it is too much.
+    ///
+    /// A batch keeps the memory that its rows lie in, and with a shuffle that can be all of its window: so each batch that
+    /// may be held counts as a window.
     func windowSize(
-        budget: Int, slabBytes: Int, fixedBytes: Int, sampleBytes: Int, heldBatches: Int, hasSpans: Bool,
-        blockSize: Int?
+        budget: Int, slabBytes: Int, fixedBytes: Int, sampleBytes: Int, heldBatches: Int, blockSize: Int?
     ) throws(HeadraceError) -> WindowSize {
         let batch = options.batchSize
         let batchBytes = max(1, batch * max(1, sampleBytes))
-        let held = hasSpans ? (heldBatches + 1) * batchBytes : 0
-        func window(_ steps: Int) -> Int { steps * batchBytes / 4 * 5 + 2 * slabBytes }
+        func needed(_ steps: Int, _ ahead: Int) -> Int {
+            let window = steps * batchBytes / 4 * 5 + slabBytes
+            return fixedBytes + ahead * (window + slabBytes) + heldBatches * window
+        }
         var steps = max(
             1,
             min(
@@ -129,13 +136,16 @@ extension LoaderBuilder {
         for ahead in [IndexedOrder.windowsAhead, 2, 1] {
             var tried = steps
             while tried >= 1 {
-                if fixedBytes + held + ahead * window(tried) <= budget {
-                    return WindowSize(steps: tried, ahead: ahead)
+                if needed(tried, ahead) <= budget {
+                    // What the estimate leaves of the budget is for samples that are larger than those looked at.
+                    let share = (budget - needed(0, ahead)) / (ahead + heldBatches) / 5 * 4
+                    let bytes = min(share, 2 * max(IndexedOrder.windowBytes, tried * batchBytes))
+                    return WindowSize(steps: tried, bytes: max(1, bytes), ahead: ahead)
                 }
                 tried /= 2
             }
         }
-        let needed = fixedBytes + held + window(1)
+        let needed = needed(1, 1)
         throw HeadraceError(
             .budget,
             "the memory budget is \(ByteCount(budget)), but \(ByteCount(needed)) are needed for batches of \(batch) "

@@ -137,7 +137,7 @@ struct LoaderBuilder {
             try setOffStreamed(engine, choice, start.position)
         }
         if let epochs = options.epochs, start.position.epoch >= epochs {
-            engine.terminate(.success(nil))
+            engine.endBeforeItBegins()
         }
     }
 
@@ -154,14 +154,17 @@ struct LoaderBuilder {
         var settings = IndexedOrder.Settings(
             order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch, ranks: ranks,
             batchSize: options.batchSize, windowSteps: 1,
-            alignment: options.direct ? ChunkGeometry.pageBytes : 1)
+            windowBytes: 0, alignment: options.direct ? ChunkGeometry.pageBytes : 1)
         let pool = engine.arena.pool
+        // Indexes know what the first samples only suggest; what lies between samples is read with them.
+        let count = rows.reduce(0) { $0 + $1.sampleCount }
+        let bytes = rows.reduce(0) { $0 + $1.uncompressedByteCount }
         let window = try windowSize(
             budget: pool.limit, slabBytes: pool.slabBytes, fixedBytes: slotBytes(probe, pool) + rowTableBytes,
-            sampleBytes: probe.sampleBytes, heldBatches: options.heldBatches,
-            hasSpans: probe.columns.isEmpty || probe.columns.contains { $0.layout.rowBytes == 0 },
+            sampleBytes: count == 0 ? 0 : (bytes + count - 1) / count, heldBatches: options.heldBatches,
             blockSize: settings.blockSize)
         settings.windowSteps = window.steps
+        settings.windowBytes = window.bytes
         let source = try IndexedSource(engine.catalog, rows, storage: access.storage)
         let indexed = try IndexedOrder(source, settings, position: position, supply: engine)
         engine.walk(indexed, windowsAhead: window.ahead)

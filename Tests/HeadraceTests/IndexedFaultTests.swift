@@ -33,26 +33,34 @@ import Testing
         let path = fixture.folder("shard1/\(ending)")
         var bytes = try read(path)
         let place = try #require(bytes.firstRange(of: Array(key.utf8))).lowerBound
-        try #require(place > 64 << 10 && place + 8000 < bytes.count - 64 << 10)
+        let sampled = ShardIndexLayout.sampledByteCount
+        try #require((sampled..<bytes.count - sampled - 8000).contains(place))
         bytes[place + distance] ^= 0x55
         try write(bytes, path)
         return fixture
     }
 
-    /// - Parameters:
-    ///   - what: the bytes near which one is changed: a member's name, or the key in a record.
-    ///   - distance: from their first to the byte that is changed.
-    @Test(
-        arguments: [
+    /// A changed byte, and what the loader must say of it.
+    fileprivate struct Fault: Sendable {
+        var name: String
+        /// Bytes near which one is changed: a member's name, or the key in a record.
+        var what: String
+        /// From their first to the byte that is changed.
+        var distance: Int
+        var code: HeadraceError.Code
+        var key: String?
+
+        static let all = [
             // The payload of a number, which the decoder refuses.
-            ("s-%03d.tar", "k1-30.cls", 512, HeadraceError.Code.badValue, "k1-30"),
-            // A record whose checksum is wrong, and its key with it.
-            ("s-%03d.tfrecord", "k1-30", -9, .checksumMismatch, nil),
-        ] as [(String, String, Int, HeadraceError.Code, String?)])
-    func aDamagedSampleIsADefectInItsPlace(
-        name: String, what: String, distance: Int, code: HeadraceError.Code, key: String?
-    ) throws {
-        let fixture = try Self.largeShards(name, damageAt: what, after: distance)
+            Fault(name: "s-%03d.tar", what: "k1-30.cls", distance: 512, code: .badValue, key: "k1-30"),
+            // A record whose checksum is wrong, and so its key is not known.
+            Fault(
+                name: "s-%03d.tfrecord", what: "k1-30", distance: -9, code: .checksumMismatch, key: nil),
+        ]
+    }
+
+    @Test(arguments: Fault.all) fileprivate func aDamagedSampleIsADefectInItsPlace(fault: Fault) throws {
+        let fixture = try Self.largeShards(fault.name, damageAt: fault.what, after: fault.distance)
         for shuffle in IndexedWalkTests.orders {
             let dataset = Self.walk(fixture, shuffle).decoding("cls", with: .integer)
             let oracle = try WalkOracle(fixture, shuffle, seed: 5)
@@ -67,14 +75,14 @@ import Testing
                     while let batch = try loader.next() { keys.append(batch.keys) }
                 }
                 #expect(keys == Array(plan[..<faulty]))
-                #expect(error?.code == code)
+                #expect(error?.code == fault.code)
                 #expect(error?.place.shard?.contains("shard1/s-000") == true)
                 #expect(error?.place.offset != nil)
-                #expect(error?.place.key == key)
+                #expect(error?.place.key == fault.key)
             }
             let (batches, report) = try deliver(dataset.onDefect(.skip(limit: 1)))
             #expect(batches.map(\.keys) == plan.map { $0.filter { $0 != "k1-30" } })
-            #expect(report.skipped == 1 && report.defects.map(\.code) == [code])
+            #expect(report.skipped == 1 && report.defects.map(\.code) == [fault.code])
             expectBalance(report)
             let strict = try dataset.onDefect(.skip(limit: 0)).loader()
             let limit = #expect(throws: HeadraceError.self) { while try strict.next() != nil {} }
@@ -85,18 +93,22 @@ import Testing
     /// A frame that cannot be decompressed takes its samples with it, and no others.
     @Test(arguments: ["s-%03d.tar.zst", "s-%03d.tar.lz4", "s-%03d.tfrecord.zst"])
     func aDamagedFrameIsADefectOfItsSamples(name: String) throws {
-        let fixture = try LoaderFixture(name, counts: [60, 60, 60]) { 6000 + $0 % 50 }
+        // Bytes that do not compress, so that the middle of the file is not in the sampled checksum.
+        let fixture = try LoaderFixture(name, counts: [20, 400, 20]) { 900 + $0 % 50 }
         let path = fixture.folder("shard1/\(fixture.pattern.split(separator: "/").last!)")
         var bytes = try Self.read(path)
         let index = try ShardIndex.read(ShardIndexLayout.path(forShard: path))
         let frame = index.frames[index.frames.count / 2]
         var rows: [ShardIndexRow] = []
-        try index.rows(0..<60, into: &rows)
-        let lost = rows.indices.filter {
-            rows[$0].offset < frame.offset + frame.length && rows[$0].offset + rows[$0].length > frame.offset
+        try index.rows(0..<400, into: &rows)
+        let end = frame.offset + frame.length
+        let lost = rows.indices.filter { index -> Bool in
+            let row = rows[index]
+            return row.offset < end && row.offset + row.length > frame.offset
         }
         let middle = frame.compressedOffset + frame.compressedLength / 2
-        try #require(middle > 64 << 10 && middle < bytes.count - 64 << 10)
+        let sampled = ShardIndexLayout.sampledByteCount
+        try #require((sampled..<bytes.count - sampled - 16).contains(middle))
         for place in middle..<middle + 16 { bytes[place] ^= 0x55 }
         try Self.write(bytes, path)
         for shuffle in IndexedWalkTests.orders {
@@ -138,11 +150,12 @@ import Testing
                 rows.remove(at: at + 1)
             case 4: rows[39] = ByteSpan(offset: rows[39].offset, length: rows[39].length + (1 << 40))
             default:
-                let places = (0..<40).map { _ in
-                    Int(random.below(UInt64(found.header.uncompressedByteCount))) / unit * unit
-                }.sorted()
-                rows = zip(places, places.dropFirst() + [found.header.uncompressedByteCount])
-                    .map { ByteSpan(offset: $0, length: $1 - $0) }
+                let end = found.header.uncompressedByteCount
+                var places: [Int] = []
+                for _ in 0..<40 { places.append(Int(random.below(UInt64(end))) / unit * unit) }
+                places.sort()
+                let ends = places.dropFirst() + [end]
+                rows = zip(places, ends).map { ByteSpan(offset: $0, length: $1 - $0) }
             }
             var header = found.header
             header.sampleCount = rows.count
@@ -187,36 +200,38 @@ import Testing
     }
 
     /// However far the loader had read when the shard was changed, the run does not end as if nothing had happened.
-    @Test(arguments: [false, true]) func aShardThatChangesUnderTheWalkIsAnError(isCut: Bool) throws {
-        for engine in [EngineRequest.pread, .uring] {
-            let fixture = try LoaderFixture(counts: [60, 60]) { 20_000 + $0 }
-            let path = fixture.folder("shard1/s-000.tar")
-            let loader: Loader
-            do {
-                loader = try Self.walk(fixture).memory(.mebibytes(16)).with {
-                    $0.engine = engine
-                    $0.prefetch = 1
-                    $0.heldBatches = 1
-                }.loader()
-            } catch let error where error.code == .ringRefused {
-                print("SKIPPED: io_uring: \(error.message)")
-                continue
-            }
-            #expect(try loader.next() != nil)
-            let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-            if isCut {
-                try handle.truncate(atOffset: 10_240)
-            } else {
-                try handle.seekToEnd()
-                try handle.write(contentsOf: Data(count: 10_240))
-            }
-            try handle.close()
-            let error = #expect(throws: HeadraceError.self, "\(engine)") {
-                while try loader.next() != nil {}
-            }
-            #expect(error?.code == .fileChanged)
-            #expect(error?.place.shard == path)
-            #expect(throws: HeadraceError.self) { try loader.next() }
+    @Test(arguments: [EngineRequest.pread, .uring], [false, true])
+    func aShardThatChangesUnderTheWalkIsAnError(engine: EngineRequest, isCut: Bool) throws {
+        let fixture = try LoaderFixture(counts: [60, 60]) { 20_000 + $0 }
+        let path = fixture.folder("shard1/s-000.tar")
+        let dataset = Self.walk(fixture).memory(.mebibytes(16)).with {
+            $0.engine = engine
+            $0.prefetch = 1
+            $0.heldBatches = 1
+        }
+        guard let loader = try openUnlessRefused(dataset) else { return }
+        #expect(try loader.next() != nil)
+        let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+        if isCut {
+            try handle.truncate(atOffset: 10_240)
+        } else {
+            try handle.seekToEnd()
+            try handle.write(contentsOf: Data(count: 10_240))
+        }
+        try handle.close()
+        let error = #expect(throws: HeadraceError.self) { while try loader.next() != nil {} }
+        #expect(error?.code == .fileChanged)
+        #expect(error?.place.shard == path)
+        #expect(throws: HeadraceError.self) { try loader.next() }
+    }
+
+    private func openUnlessRefused(_ dataset: Dataset) throws -> Loader? {
+        do {
+            return try dataset.loader()
+        } catch {
+            guard error.code == .ringRefused else { throw error }
+            print("SKIPPED: io_uring: \(error.message)")
+            return nil
         }
     }
 
@@ -286,18 +301,19 @@ import Testing
         try folder.write("a.bin", [1])
         try folder.write("b.bin", [2])
         let base = Dataset(fixture.pattern)
-        for (dataset, word) in [
-            (Dataset(folder.path).shuffledGlobally(seed: 1), "headrace pack"),
-            (base.shuffled(seed: 1, buffer: 8).with { $0.walk = .indexed }, "streamed"),
-            (base.shuffledGlobally(seed: 1).with { $0.walk = .streamed }, "indexed"),
-            (base.shuffledGlobally(seed: 1).with { $0.steps = 3 }, "steps"),
-            (base.shuffled(seed: 1, block: 0), "block"), (base.with { $0.rank = 1 }, "world size"),
-            (base.sharded(rank: 2, of: 2), "rank 2 of 2"), (base.sharded(rank: -1, of: 2), "rank -1"),
-            (base.sharded(rank: 0, of: 0), "world size"),
-        ] {
+        func expect(_ word: String, _ dataset: Dataset) {
             let error = refusal(dataset)
-            #expect(
-                error?.code == .usage && error?.message.contains(word) == true, "\(dataset): \(error as Any)")
+            #expect(error?.code == .usage, "\(dataset): \(String(describing: error))")
+            #expect(error?.message.contains(word) == true, "\(dataset): \(String(describing: error))")
         }
+        expect("headrace pack", Dataset(folder.path).shuffledGlobally(seed: 1))
+        expect("streamed", base.shuffled(seed: 1, buffer: 8).with { $0.walk = .indexed })
+        expect("indexed", base.shuffledGlobally(seed: 1).with { $0.walk = .streamed })
+        expect("steps", base.shuffledGlobally(seed: 1).with { $0.steps = 3 })
+        expect("block", base.shuffled(seed: 1, block: 0))
+        expect("world size", base.with { $0.rank = 1 })
+        expect("rank 2 of 2", base.sharded(rank: 2, of: 2))
+        expect("rank -1", base.sharded(rank: -1, of: 2))
+        expect("world size", base.sharded(rank: 0, of: 0))
     }
 }

@@ -67,9 +67,8 @@ import Testing
             #expect(parts.map { $0["batches"] as? Int } == [5, 5, 5, 5])
             #expect(parts.reduce(0) { $0 + ($1["samples"] as? Int ?? 0) } == 150)
             #expect(parts.reduce(0) { $0 + ($1["padded"] as? Int ?? 0) } == 2)
-            let sum = try parts.reduce(UInt64(0)) {
-                let text = try #require($1["set_digest"] as? String)
-                return $0 &+ (try #require(UInt64(text, radix: 16)))
+            let sum = parts.reduce(UInt64(0)) {
+                $0 &+ (UInt64($1["set_digest"] as? String ?? "", radix: 16) ?? 0)
             }
             #expect(String(sum, radix: 16) == (whole["set_digest"] as? String).map(trimmed))
         }

@@ -16,7 +16,7 @@ extension Engine {
         let window = order.planner.plan(steps)
         lock.withLock {
             order.windows.append(window)
-            order.nextPlanned = steps.upperBound
+            order.nextPlanned = window.steps.upperBound
             order.isPlanning = false
             if window.isFilled { sequencerHasWork = true }
             workAvailable.broadcast()

@@ -44,6 +44,14 @@ extension Engine {
         return position
     }
 
+    /// A resumed run that has nothing left reads nothing; before its threads start.
+    func endBeforeItBegins() {
+        lanes = []
+        isEpochOver = true
+        isSourceDone = true
+        terminate(.success(nil))
+    }
+
     var batchesPerEpoch: Int? {
         if let indexed { return lock.withLock { indexed.share.stepCount } }
         if let rowLimit { return (rowLimit + options.batchSize - 1) / options.batchSize }

@@ -22,6 +22,8 @@ final class IndexedOrder: RowOrder {
         var batchSize: Int
         /// Steps of one window.
         var windowSteps: Int
+        /// Bytes of samples behind which a window ends, however few its steps are.
+        var windowBytes: Int
         /// Offsets and addresses of reads are multiples of this.
         var alignment: Int
 
@@ -75,7 +77,7 @@ final class IndexedOrder: RowOrder {
         planner = WindowPlanner(
             source, walk: Self.walk(source, settings, position.epoch), share: share,
             rank: settings.ranks.rank,
-            alignment: settings.alignment)
+            alignment: settings.alignment, windowBytes: settings.windowBytes)
         nextPlanned = position.nextStep
         batchesInEpoch = position.nextStep
     }

@@ -63,7 +63,7 @@ final class PlannedChunk: @unchecked Sendable {
 /// Sendable: made by the worker that plans, then guarded by the engine's lock.
 final class Window: @unchecked Sendable {
     /// Steps of the current segment.
-    let steps: Range<Int>
+    var steps: Range<Int>
     var chunks: [PlannedChunk] = []
     /// The window's rows in order: the place of the chunk in `chunks` and the sample in it; chunk -1 for padding.
     var rows: [RowReference] = []

@@ -304,7 +304,8 @@ final class Sequencer {
 
     private func finishEpoch() -> Bool {
         if let partial = slot, partial.count > 0 {
-            if keepsLast {
+            // Where ranks are padded to whole batches, this one is too.
+            if keepsLast || supply.stepsOfEpoch != nil {
                 submit(partial)
             } else {
                 dropRemainder(partial)

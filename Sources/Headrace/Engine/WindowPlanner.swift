@@ -14,6 +14,8 @@ final class WindowPlanner {
     /// Offsets, lengths and addresses of reads are multiples of this.
     private let alignment: Int
     private let rank: Int
+    /// Bytes of samples behind which a window ends, however few its steps are.
+    private let windowBytes: Int
     private var walk: EpochWalk
     private var share: RankShare
     private var merger = ReadMerger()
@@ -27,13 +29,17 @@ final class WindowPlanner {
     /// Rows of the shards that are kept in memory: without a question to an object for each row.
     private var kept: [[ShardIndexRow]?]
 
-    init(_ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int) {
+    init(
+        _ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int,
+        windowBytes: Int
+    ) {
         self.source = source
         self.walk = walk
         self.share = share
         self.rank = rank
         self.alignment = alignment
         kept = source.rows.map { _ in nil }
+        self.windowBytes = windowBytes
     }
 
     /// Goes on with another epoch.
@@ -42,20 +48,28 @@ final class WindowPlanner {
         self.share = share
     }
 
-    /// The window of these steps. A sample whose place cannot be had becomes a defect in its turn.
+    /// The window of these steps, or of the first of them where their samples are larger than expected. A sample whose
+    /// place cannot be had becomes a defect in its turn.
     func plan(_ steps: Range<Int>) -> Window {
         let window = Window(steps: steps)
         planned.removeAll(keepingCapacity: true)
-        for step in steps {
+        plainReads.removeAll(keepingCapacity: true)
+        frameReads.removeAll(keepingCapacity: true)
+        places.removeAll(keepingCapacity: true)
+        origins.removeAll(keepingCapacity: true)
+        var failed: [(row: Int, error: HeadraceError)] = []
+        var bytes = 0
+        for step in steps where bytes < windowBytes {
             window.starts.append(planned.count)
             share.append(step: step, rank: rank, to: &planned)
+            bytes += locate(into: &failed)
+            window.steps = steps.lowerBound..<step + 1
         }
         window.starts.append(planned.count)
         for (start, end) in zip(window.starts, window.starts.dropFirst()) {
             window.repeats.append(planned[start..<end].reduce(0) { $0 + ($1.isRepeat ? 1 : 0) })
         }
         window.rows = [RowReference](repeating: RowReference(chunk: -1, sample: 0), count: planned.count)
-        let failed = locate(window)
         merger.merge(plainReads)
         cutPlainChunks(window)
         frameMerger.merge(frameReads)
@@ -69,24 +83,14 @@ final class WindowPlanner {
 
     // MARK: Places
 
-    /// Looks up every row's place; returns those that cannot be had.
-    private func locate(_ window: Window) -> [(row: Int, error: HeadraceError)] {
-        plainReads.removeAll(keepingCapacity: true)
-        frameReads.removeAll(keepingCapacity: true)
-        places.removeAll(keepingCapacity: true)
-        origins.removeAll(keepingCapacity: true)
-        var failed: [(row: Int, error: HeadraceError)] = []
-        // Millions of rows a second: asking this object for its properties with each would cost more than the rest.
+    /// Looks up the places of the rows that were planned last; returns their bytes, and adds those that cannot be had to
+    /// `failed`.
+    private func locate(into failed: inout [(row: Int, error: HeadraceError)]) -> Int {
+        var bytes = 0
+        // Asking this object for its order with each row would cost more than the rest.
         var walk = walk
-        var places: [ShardIndexRow] = []
-        var origins: [SampleOrigin] = []
-        swap(&places, &self.places)
-        swap(&origins, &self.origins)
-        defer {
-            swap(&places, &self.places)
-            swap(&origins, &self.origins)
-        }
-        for (row, plan) in planned.enumerated() {
+        for row in places.count..<planned.count {
+            let plan = planned[row]
             guard !plan.isPadding else {
                 origins.append(SampleOrigin(shard: -1, ordinal: 0))
                 places.append(ShardIndexRow(offset: 0, length: 0))
@@ -97,13 +101,14 @@ final class WindowPlanner {
             do throws(HeadraceError) {
                 let place = try place(sample.ordinal, ofShard: sample.shard)
                 places.append(place)
+                bytes += place.length
                 try add(place, shard: sample.shard, row: row)
             } catch {
                 if places.count == row { places.append(ShardIndexRow(offset: 0, length: 0)) }
                 failed.append((row, error))
             }
         }
-        return failed
+        return bytes
     }
 
     private func place(_ ordinal: Int, ofShard shard: Int) throws(HeadraceError) -> ShardIndexRow {
