@@ -3,7 +3,7 @@
 COLUMNS = {
     "samples/s": ("samples_per_s", ",.0f"),
     "GB/s": ("gb_per_s", ".2f"),
-    "min-max": ("gb_per_s_range", ".2f"),
+    "least-most": ("gb_per_s_range", ".2f"),
     "share": ("share", ".2f"),
     "CPU": ("cpu_share", ".2f"),
     "CPU s/GB": ("cpu_s_per_gb", ".3f"),
@@ -49,9 +49,9 @@ def remarks(summary):
 
 
 def text(summary):
-    lines = ["", summary["title"], " " * 40 + "".join(f"{title:>13}" for title in COLUMNS)]
+    lines = ["", summary["title"], " " * 40 + "".join(f"{title:>14}" for title in COLUMNS)]
     for row in summary["rows"]:
-        lines.append(f"  {row['name']:38}" + "".join(f"{cell:>13}" for cell in cells(row)))
+        lines.append(f"  {row['name']:38}" + "".join(f"{cell:>14}" for cell in cells(row)))
     lines += [f"  {remark}" for remark in remarks(summary)]
     for goal in summary["goals"]:
         lines.append(f"  goal: {bound(goal)}; {number(goal['value'])}: {verdict(goal)}")

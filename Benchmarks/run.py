@@ -76,15 +76,16 @@ def longer(epochs, result, seconds):
 
 def calibrate(workload, contender, seconds):
     """How many epochs make a run long enough, by running them; or why the contender is absent."""
-    epochs = 0
-    wanted = contender.epochs or 1
+    if contender.epochs:
+        return contender.epochs, None
+    epochs, wanted = 0, 1
     while wanted > epochs:
         epochs = wanted
         result, problem = run(contender, epochs)
         if problem:
             return 0, problem
         check(workload, contender, epochs, result)
-        wanted = epochs if contender.epochs else longer(epochs, result, seconds)
+        wanted = longer(epochs, result, seconds)
     return epochs, None
 
 
