@@ -1,13 +1,14 @@
 """What is measured: each workload has contenders and goals, and asks for its data by name (data.py makes it).
 
 A contender is a command that prints one JSON line. The first of kind `ours` is held against the first `ceiling` and
-against the peers; further ones are shown beside it.
+against the peers; further ones are shown beside it. How many epochs a run has, run.py finds out.
 """
 
 import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -22,8 +23,10 @@ SCRATCH = ROOT / "data/benchmark-output"
 class Contender:
     name: str
     kind: str  # ours, ceiling or peer
-    command: list
-    samples: int = 0  # That it must deliver in an epoch, where that differs from the workload's.
+    words: Callable  # The command, given how many epochs it is to go through.
+    samples: int | None = None  # That it must deliver in an epoch, where that differs from the workload's.
+    counts: bool = True  # One that finds no samples must go through as many bytes as an epoch has.
+    epochs: int = 0  # 0: as many as make a run long enough.
 
 
 @dataclasses.dataclass
@@ -41,30 +44,49 @@ class Workload:
     size: int  # Bytes of one epoch's shards, uncompressed.
     contenders: list
     goals: list
+    same_epochs: bool = False  # All go through as many as the fastest needs.
 
 
 def size_of(files):
     return sum(os.path.getsize(file) for file in files)
 
 
-def ours(files, *options, name="headrace, 2 workers", prefix=()):
-    return Contender(name, "ours", [*prefix, BENCH, "read", *options, *files])
+def ours(files, *options, name="headrace, 2 workers", prefix=(), epochs=0):
+    def words(count):
+        return [*prefix, BENCH, "read", "--epochs", count, *options, *files]
+
+    return Contender(name, "ours", words, epochs=epochs)
 
 
-def ceiling(program, files, *options):
-    how = "one ring" if program == "direct" else "1 thread" if "--threads" in options else "2 threads"
-    return Contender(f"C: {program}, {how}", "ceiling", [HERE / "Ceilings/bin" / program, *options, *files])
+def one_worker(files, *options):
+    return ours(files, *options, "--workers", "1", name="headrace, 1 worker")
+
+
+def ceiling(program, files, *options, name=None, counts=True):
+    how = "1 thread" if "--threads" in options else "2 threads"
+
+    def words(count):
+        return [HERE / "Ceilings/bin" / program, "--epochs", count, *options, *files]
+
+    return Contender(name or f"C: {program}, {how}", "ceiling", words, counts=counts)
 
 
 def command(name, kind, size, text, *folder, prefix=()):
     """A command of the shell; `size`: the bytes it goes through."""
-    return Contender(name, kind, [*prefix, sys.executable, HERE / "timed.py", name, size, text, *folder])
+
+    def words(count):
+        return [*prefix, sys.executable, HERE / "timed.py", name, size, count, text, *folder]
+
+    return Contender(name, kind, words, counts=False)
 
 
-def peers(scripts, files, *options, samples=0):
+def peers(scripts, files, *options, samples=None, counts=True):
     for script in scripts.split():
-        words = [PYTHON, HERE / "peers" / f"read_{script}.py", *options, *files]
-        yield Contender(script, "peer", words, samples)
+
+        def words(count, path=HERE / "peers" / f"read_{script}.py"):
+            return [PYTHON, path, "--epochs", count, *options, *files]
+
+        yield Contender(script, "peer", words, samples, counts)
 
 
 def tar(data):
@@ -74,12 +96,12 @@ def tar(data):
         10_000,
         size_of(files),
         [
-            ours(files, "--epochs", "4"),
-            ceiling("tar", files, "--epochs", "4"),
-            ours(files, "--epochs", "4", "--workers", "1", name="headrace, 1 worker"),
-            ceiling("tar", files, "--epochs", "4", "--threads", "1"),
-            *peers("webdataset", files),
-            *peers("spdl mlx_data dali", files, "--epochs", "2"),
+            ours(files),
+            ceiling("tar", files),
+            ceiling("tar", files, "--chunk", 8 << 20, name="C: tar, 8 MiB a thread"),
+            one_worker(files),
+            ceiling("tar", files, "--threads", "1"),
+            *peers("webdataset spdl mlx_data dali", files),
         ],
         [Goal("share", 0.8), Goal("peer", 10, "webdataset"), Goal("peer", 3, "spdl mlx_data dali")],
     )
@@ -92,11 +114,11 @@ def tfrecord(data):
         10_000,
         size_of(files),
         [
-            ours(files, "--examples", "--epochs", "4"),
-            ceiling("tfrecord", files, "--examples", "1", "--epochs", "4"),
-            ours(files, "--examples", "--epochs", "4", "--workers", "1", name="headrace, 1 worker"),
-            ceiling("tfrecord", files, "--examples", "1", "--epochs", "4", "--threads", "1"),
-            *peers("tf_data dali", files, "--epochs", "2"),
+            ours(files, "--examples"),
+            ceiling("tfrecord", files, "--examples", "1"),
+            one_worker(files, "--examples"),
+            ceiling("tfrecord", files, "--examples", "1", "--threads", "1"),
+            *peers("tf_data dali", files),
         ],
         [Goal("share", 0.8), Goal("peer", 3, "tf_data dali")],
     )
@@ -105,14 +127,14 @@ def tfrecord(data):
 def tiny_tar(data):
     files = data("tiny-tar")
     return Workload(
-        "tiny samples of 100 to 200 B, ustar, batches of 1024 (peers: an eighth of the data)",
+        "tiny samples of 100 to 200 B, ustar, batches of 1024 (peers: an eighth of the data, in two shards)",
         2_000_000,
         size_of(files),
         [
-            ours(files, "--batch", "1024", "--epochs", "2"),
-            ceiling("tar", files, "--epochs", "2"),
-            ours(files, "--batch", "1024", "--epochs", "2", "--workers", "1", name="headrace, 1 worker"),
-            *peers("spdl dali webdataset", files[:1], "--batch", "1024", "--endings", "jpg", samples=250_000),
+            ours(files, "--batch", "1024"),
+            ceiling("tar", files),
+            one_worker(files, "--batch", "1024"),
+            *peers("spdl dali webdataset", files[:2], "--batch", "1024", "--endings", "jpg", samples=250_000),
         ],
         [Goal("samples_per_s", 5e6)],
     )
@@ -121,14 +143,14 @@ def tiny_tar(data):
 def tiny_tfrecord(data):
     files = data("tiny-tfrecord")
     return Workload(
-        "tiny records of 100 to 200 B, both CRCs, batches of 1024 (peers: an eighth of the data)",
+        "tiny records of 100 to 200 B, both CRCs, batches of 1024 (peers: an eighth of the data, in two shards)",
         4_000_000,
         size_of(files),
         [
-            ours(files, "--batch", "1024", "--epochs", "4"),
-            ceiling("tfrecord", files, "--epochs", "4"),
-            ours(files, "--batch", "1024", "--epochs", "4", "--workers", "1", name="headrace, 1 worker"),
-            *peers("tf_data", files[:1], "--batch", "1024", "--raw", samples=500_000),
+            ours(files, "--batch", "1024"),
+            ceiling("tfrecord", files),
+            one_worker(files, "--batch", "1024"),
+            *peers("tf_data", files[:2], "--batch", "1024", "--raw", samples=500_000),
         ],
         [Goal("samples_per_s", 20e6)],
     )
@@ -136,8 +158,8 @@ def tiny_tfrecord(data):
 
 def zst_plain(data):
     files, size = data("tokens-zst"), size_of(data("tokens-tar"))
-    test = command("zstd -t, one core", "ceiling", 3 * size, "zstd -tq " + " ".join(3 * files), prefix=ONE_CORE)
-    one = ours(files, "--workers", "1", "--epochs", "3", name="headrace, one core", prefix=ONE_CORE)
+    test = command("zstd -t, one core", "ceiling", size, "zstd -tq " + " ".join(files), prefix=ONE_CORE)
+    one = ours(files, "--workers", "1", name="headrace, one core", prefix=ONE_CORE)
     contenders = [one, test, *peers("webdataset", files)]
     return Workload(".tar.zst of tokens, plain, on one core", 64_000, size, contenders, [Goal("cpu_share", 0.95)])
 
@@ -145,14 +167,17 @@ def zst_plain(data):
 def zst_seekable(data):
     files, size = data("tokens-zst-seekable"), size_of(data("tokens-tar"))
     test = command("zstd -t, one core", "ceiling", size, "zstd -tq " + " ".join(files), prefix=ONE_CORE)
-    one = ours(files, "--workers", "1", name="headrace, 1 worker")
-    contenders = [ours(files), test, one]
+    contenders = [ours(files), test, one_worker(files)]
     return Workload(".tar.zst of tokens, one seekable file", 64_000, size, contenders, [Goal("share", 1.8)])
 
 
 def lz4(data, files, title):
-    one = ours(files, "--workers", "1", name="headrace, 1 worker")
-    contenders = [ours(files), ceiling("lz4", files), one, *peers("webdataset", files)]
+    contenders = [
+        ours(files),
+        ceiling("lz4", files, counts=False),
+        one_worker(files),
+        *peers("webdataset", files),
+    ]
     return Workload(title, 64_000, size_of(data("tokens-tar")), contenders, [Goal("share", 0.8)])
 
 
@@ -171,11 +196,12 @@ def direct(data):
         10_000,
         size_of(files),
         [
-            ours(files, "--direct", "--epochs", "8"),
-            ceiling("direct", files, "--epochs", "8"),
-            *peers("fio", files),
+            ours(files, "--direct"),
+            ceiling("direct", files, name="C: direct, one ring", counts=False),
+            *peers("fio", files, counts=False),
         ],
         [Goal("share", 0.95), Goal("cpu_s_per_gb", 0.03, at_most=True)],
+        same_epochs=True,
     )
 
 
@@ -198,15 +224,41 @@ def pack(data):
     )
 
 
-def memory(name, samples, *options):
+def memory(name, title, samples, *options):
+    """Ten epochs of the set `name` with a budget that is nearly used up, which the last goal proves."""
+
     def describe(data):
-        budget = ["--epochs", "10", "--memory", "512MiB", "--shuffle", "1024"]
-        goals = [Goal("over_budget_mb", 64, at_most=True), Goal("growth_mb", 8, at_most=True)]
-        title = f"memory: {name}, ten shuffled epochs within 512 MiB"
+        goals = [
+            Goal("over_pool_mb", 64, at_most=True),
+            Goal("over_budget_mb", 64, at_most=True),
+            Goal("growth_mb", 8, at_most=True),
+            Goal("pool_share", 0.7),
+        ]
         files = data(name)
-        return Workload(title, samples, size_of(files), [ours(files, *budget, *options)], goals)
+        contender = ours(files, *options, epochs=10)
+        return Workload(f"memory, ten epochs: {title}", samples, size_of(files), [contender], goals)
 
     return describe
+
+
+# Of the shards that a room is given: how many, and the samples of each; None where it finds none.
+ROOM_SHARDS = {
+    "jpeg-tar": (4, 1250),
+    "jpeg-tfrecord": (4, 1250),
+    "tiny-tar": (8, 125_000),
+    "tiny-tfrecord": (8, 250_000),
+}
+
+
+def room(name, set_name, data):
+    count, samples = ROOM_SHARDS.get(set_name, (4, None))
+    files = data(set_name)[:count]
+    counts = samples is not None and name != "crc32c"
+
+    def words(epochs):
+        return [BENCH, "room", name, "--epochs", epochs, *files]
+
+    return Contender(f"{name}: {set_name}", "ours", words, count * samples if counts else None, counts)
 
 
 def rooms(data):
@@ -221,11 +273,7 @@ def rooms(data):
         "lz4": "tokens-lz4 tokens-lz4-packed",
         "lz4-frames": "tokens-lz4-packed",
     }
-    contenders = [
-        Contender(f"{room}: {name}", "ours", [BENCH, "room", room, *data(name)[:4]])
-        for room, names in sets.items()
-        for name in names.split()
-    ]
+    contenders = [room(name, set_name, data) for name, names in sets.items() for set_name in names.split()]
     return Workload("rooms alone, one thread, in memory", 0, 0, contenders, [])
 
 
@@ -240,8 +288,23 @@ ALL = {
     "lz4-packed": lz4_packed,
     "direct": direct,
     "pack": pack,
-    "memory-tar": memory("jpeg-tar", 10_000),
-    "memory-tfrecord": memory("jpeg-tfrecord", 10_000, "--examples"),
-    "memory-zst": memory("tokens-zst-seekable", 64_000),
+    "memory-tar": memory(
+        "jpeg-tar", "tar, 100 KB, 200 shuffled, 64 MiB", 10_000, *"--memory 64MiB --shuffle 200 --batch 16".split()
+    ),
+    "memory-slow": memory(
+        "jpeg-tar",
+        "tar, 100 KB, 256 shuffled, 96 MiB, a consumer that keeps each batch 2 ms",
+        10_000,
+        *"--memory 96MiB --shuffle 256 --step-ms 2".split(),
+    ),
+    "memory-tfrecord": memory(
+        "jpeg-tfrecord",
+        "tf.Examples, 100 KB, 256 shuffled, 96 MiB",
+        10_000,
+        *"--memory 96MiB --shuffle 256 --examples".split(),
+    ),
+    "memory-zst": memory(
+        "tokens-zst-seekable", "tar.zst, 8 KB, 2048 shuffled, 64 MiB", 64_000, *"--memory 64MiB --shuffle 2048".split()
+    ),
     "rooms": rooms,
 }

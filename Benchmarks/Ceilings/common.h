@@ -89,7 +89,7 @@ static void print_result(const char *name, const struct worker *total, double wa
     printf("{\"workload\":\"%s\",\"samples\":%llu,\"bytes\":%llu,\"wall_s\":%.6f,\"cpu_s\":%.6f,"
            "\"peak_rss_mb\":%.1f}\n",
            name, (unsigned long long)total->samples, (unsigned long long)total->bytes, wall,
-           seconds(&usage.ru_utime) + seconds(&usage.ru_stime), (double)usage.ru_maxrss / 1024);
+           seconds(&usage.ru_utime) + seconds(&usage.ru_stime), (double)usage.ru_maxrss * 1024 / 1e6);
 }
 
 static size_t number(const char *text) {

@@ -34,6 +34,6 @@ def main(name, read, prepare=None):
             samples += count
             size += byte_count
     wall = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     result = {"workload": name, "samples": samples, "bytes": size, "wall_s": wall, "cpu_s": cpu_seconds() - cpu}
     print(json.dumps({**result, "peak_rss_mb": peak}))

@@ -1,7 +1,6 @@
 """SPDL: its tar reader in two threads of a pipeline, a shard a task; samples are counted where they are read."""
 
 import importlib.metadata
-import os
 
 import common
 import spdl.io
@@ -14,7 +13,7 @@ def count_shard(path):
     last = None
     with open(path, "rb") as file:
         for name, content in spdl.io.iter_tarfile(file):
-            key = os.path.splitext(name)[0]
+            key = name.rpartition(".")[0]
             samples += key != last
             last = key
             size += len(content)

@@ -34,7 +34,16 @@ package func plainMembers(
     in bytes: UnsafeRawBufferPointer, longest: Int, isWhole: Bool,
     into members: UnsafeMutableBufferPointer<PlainMember>
 ) -> (count: Int, examined: Int) {
-    unsafe members.withMemoryRebound(to: headrace_member.self) { members in
+    precondition(
+        MemoryLayout<PlainMember>.stride == MemoryLayout<headrace_member>.stride
+            && MemoryLayout<PlainMember>.offset(of: \.field)
+                == MemoryLayout<headrace_member>.offset(of: \.field)
+            && MemoryLayout<PlainMember>.offset(of: \.length)
+                == MemoryLayout<headrace_member>.offset(of: \.length)
+            && MemoryLayout<PlainMember>.offset(of: \.keyLength)
+                == MemoryLayout<headrace_member>.offset(of: \.key_length),
+        "both sides must see the same places")
+    return unsafe members.withMemoryRebound(to: headrace_member.self) { members in
         var examined = 0
         let count = unsafe headrace_plain_members(
             bytes.baseAddress, bytes.count, UInt64(longest), isWhole ? 1 : 0, members.baseAddress,

@@ -2,8 +2,8 @@ internal import HeadraceCore
 
 // The way of nearly all samples: plain members, many at a time. What is found here is what `step` would have found.
 extension TarWalk {
-    /// Members looked at in one go: few enough that what is known of them stays in the nearest cache.
-    private static let membersAtOnce = 64
+    /// Members looked at in one go: what is known of them fits the kilobyte that temporary memory may have on the stack.
+    private static let membersAtOnce = 42
 
     /// Takes whole samples of plain members from `position` on; false when there is none and `step` has to look.
     mutating func takePlainMembers(_ bytes: RawSpan, _ table: inout SampleTable) -> Bool {

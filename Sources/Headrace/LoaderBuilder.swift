@@ -70,6 +70,7 @@ struct LoaderBuilder {
                 pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, probe,
                 samples: catalog.listedSampleCount)
         }
+        // Smaller where headers are looked at in what was just read. A codec that turns up later works with these, too.
         if choice.walk == .indexed || (!access.hasFetchThread && opener.hasOnlyPlainShards) {
             geometry = geometry.halved()
             pool = try SlabPool(limit: budget, slabBytes: geometry.slabBytes)

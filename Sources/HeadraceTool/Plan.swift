@@ -32,7 +32,7 @@ struct Plan: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Shards front to back, or samples by index (default auto: by index where every shard has a count).",
+            "Shards front to back, or samples by index (default auto: by index where the shuffle or several ranks want it).",
             valueName: "auto|streamed|indexed"), transform: walk)
     var walk: WalkChoice = .auto
 

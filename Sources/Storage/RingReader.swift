@@ -69,12 +69,19 @@ package import HeadraceCore
     }
 
     package func wait(minimum: Int, into completions: inout [ReadCompletion]) {
+        wait(minimum: minimum, hoping: minimum, into: &completions)
+    }
+
+    package func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion]) {
         let goal = min(minimum, inFlight)
-        var isWoken = false
-        repeat {
-            enter(minimum: max(0, goal - completed.count))
-            isWoken = reap() || isWoken
-        } while completed.count < goal && !isWoken
+        // The first wait has a time limit, so that what is there is not held back for long.
+        enter(minimum: max(0, min(max(goal, hoped), inFlight) - completed.count))
+        var isWoken = reap()
+        while completed.count < goal && !isWoken {
+            // One at a time: the bell's completion must count even when the goal is many.
+            enter(minimum: 1)
+            isWoken = reap()
+        }
         completions.append(contentsOf: completed)
         completed.removeAll(keepingCapacity: true)
     }

@@ -72,8 +72,18 @@ package protocol Reader: AnyObject {
     /// Waits until at least `minimum` reads are complete (0: do not block) and appends all that are. Asked for more
     /// than are in flight, it waits for those that are.
     func wait(minimum: Int, into completions: inout [ReadCompletion])
+    /// The same, and waits a little longer for `hoped` reads to be complete: waking up for each read of a deep queue costs
+    /// more than the read.
+    func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion])
     /// Makes a blocked or the next ``wait(minimum:into:)`` return early. The one call that other threads may make.
     func wake()
     /// Waits until nothing is in flight, then frees what the reader holds. The reader is unusable afterwards.
     func close()
+}
+
+extension Reader {
+    /// For readers to which waking up costs nothing.
+    package func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion]) {
+        wait(minimum: minimum, into: &completions)
+    }
 }

@@ -71,6 +71,9 @@ import Testing
             case 13: tar.add(Array("\(key).bin".utf8), [0xff, 0x80], signedChecksum: true) { $0[330] = 0xF0 }
             case 14: tar.add(".", payload)
             case 15: tar.add("__.jpg", payload)
+            // From a global header on there are no plain members: late, and in few archives.
+            case 16 where seed % 3 == 0 && number > 60:
+                tar.pax([("comment", "of all that follow")], type: "g")
             default: tar.add("\(key).\(ending)", payload)
             }
         }
@@ -90,6 +93,59 @@ import Testing
             spoilt[place] ^= UInt8(1 << random.below(8))
             Self.expectSame(spoilt, "seed \(seed), flipped at \(place)")
         }
+    }
+
+    /// Plain members alone, so that runs are long: samples of one to five fields, before and behind one of `long`.
+    private static func plainArchive(seed: UInt64, members count: Int, long: Int) -> [UInt8] {
+        var random = SplitMix64(seed)
+        var tar = TarBuilder()
+        var members = 0
+        func add(_ key: String, fields: Int) {
+            for field in 0..<fields {
+                tar.add("\(key).f\(field)", bytes(Int(random.below(1100)), seed: seed &+ UInt64(members)))
+                members += 1
+            }
+        }
+        let place = Int(random.below(UInt64(count)))
+        while members < place { add("a\(members)", fields: 1 + Int(random.below(5))) }
+        add("long", fields: long)
+        while members < count { add("b\(members)", fields: 1 + Int(random.below(5))) }
+        tar.end()
+        return tar.bytes
+    }
+
+    /// The same in pieces, as the loader scans: what is cut off is carried to the next call, and places in the shard
+    /// are not those in the slab.
+    private static func expectSameInPieces(_ bytes: [UInt8], _ note: String) {
+        func found(_ chunking: Chunking, slowly: Bool) -> ScannedShard {
+            let names = FieldNames()
+            let scanner = TarScanner(names: names, limits: FormatLimits())
+            if slowly { scanner.onMember = { _ in } }
+            return feed(bytes, to: scanner, names: names, chunking)
+        }
+        let whole = found(.whole, slowly: true)
+        let ways: [Chunking] = [
+            .whole, .asNeeded, .steps(20_000), .random(seed: 1, upTo: 4000), .random(seed: 2, upTo: 60_000),
+            .random(seed: 3, upTo: 200_000),
+        ]
+        for way in ways { #expect(found(way, slowly: false) == whole, "\(note), \(way)") }
+    }
+
+    @Test(arguments: [1, 5, 62, 63, 64, 65, 66, 127, 128, 129], [UInt64(1), 2, 3])
+    func longRunsAreCutAnywhere(long: Int, seed: UInt64) {
+        let bytes = Self.plainArchive(seed: seed, members: 500, long: long)
+        Self.expectSame(bytes, "\(long) members, seed \(seed)")
+        Self.expectSameInPieces(bytes, "\(long) members, seed \(seed)")
+    }
+
+    @Test(arguments: [63, 64, 65]) func aSampleOfOneRunStandsAlone(count: Int) {
+        let bytes = Self.plainArchive(seed: 0, members: 1, long: count)
+        Self.expectSame(bytes, "\(count) members")
+        Self.expectSameInPieces(bytes, "\(count) members")
+    }
+
+    @Test(arguments: 0..<12) func findsWhatTheWalkFindsInPieces(seed: Int) {
+        Self.expectSameInPieces(Self.archive(seed: UInt64(seed)), "seed \(seed)")
     }
 
     @Test func everyFlippedBitOfAHeaderIsJudgedAlike() {

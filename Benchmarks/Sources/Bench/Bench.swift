@@ -18,10 +18,13 @@ struct Measurement: Encodable {
     var bytes = 0
     var wall_s = 0.0
     var cpu_s = 0.0
+    /// Megabytes are 10^6 bytes, here and everywhere else.
     var peak_rss_mb = 0.0
     /// Peak after each epoch; it must not grow.
     var rss_mb_by_epoch: [Double]?
     var budget_mb: Double?
+    /// The most of the budget that was resident at once, by the loader's own account.
+    var pool_mb: Double?
 
     func printLine() throws {
         let encoder = JSONEncoder()
@@ -55,6 +58,6 @@ struct Stopwatch {
         }
     }
 
-    /// The most memory that was resident at once, in units of 2^20 bytes.
-    static func peakMegabytes() -> Double { Double(usage().ru_maxrss) / 1024 }
+    /// The most memory that was resident at once, in units of 10^6 bytes; the kernel counts in units of 1024.
+    static func peakMegabytes() -> Double { Double(usage().ru_maxrss) * 1024 / 1e6 }
 }

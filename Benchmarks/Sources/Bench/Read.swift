@@ -1,8 +1,10 @@
 import ArgumentParser
+import Glibc
 import Headrace
 import HeadraceCore
 
-/// The whole loader, as a user would write it, with a consumer that takes every batch and does nothing with it.
+/// The whole loader, as a user would write it, with a consumer that takes every batch and does nothing with it, or keeps
+/// it for a while.
 struct Read: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Reads shards with the loader.")
 
@@ -18,6 +20,7 @@ struct Read: ParsableCommand {
     @Flag(help: "Bypass the page cache (O_DIRECT).") var direct = false
     @Option(help: "auto, uring or pread.") var engine = "auto"
     @Option var queueDepth: Int?
+    @Option(help: "Milliseconds that the consumer keeps each batch.") var stepMs: UInt32 = 0
 
     func dataset() throws -> Dataset {
         var dataset = Dataset(shards: shards).batched(batch).workers(workers).repeated(epochs)
@@ -50,6 +53,7 @@ struct Read: ParsableCommand {
                 epoch = batch.epoch
             }
             result.samples += batch.count
+            if stepMs > 0 { withExtendedLifetime(batch) { _ = usleep(stepMs * 1000) } }
         }
         loader.close()
         watch.stop(&result)
@@ -57,7 +61,8 @@ struct Read: ParsableCommand {
         let report = loader.report()
         // Every byte of every shard, once it is uncompressed.
         result.bytes = report.bytesParsed + report.bytesIgnored + report.bytesLost
-        result.budget_mb = Double(report.budgetBytes) / 1_048_576
+        result.budget_mb = Double(report.budgetBytes) / 1e6
+        result.pool_mb = Double(report.peakBytes) / 1e6
         try result.printLine()
     }
 }

@@ -158,11 +158,13 @@ extension Engine: Sequencer.Supply {
             return freeSlots.popLast()
         }
         guard let slot = free else { return nil }
+        let releasesBefore = releases
         do throws(HeadraceError) {
             if try slot.equip(backend) { return slot }
             lock.withLock {
                 freeSlots.append(slot)
-                slotsWantMemory = true
+                // What came back meanwhile told nobody.
+                if releases != releasesBefore { sequencerHasWork = true } else { slotsWantMemory = true }
             }
         } catch {
             lock.withLock {

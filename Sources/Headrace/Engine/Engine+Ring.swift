@@ -56,7 +56,7 @@ extension Engine {
             let cpuBegan = Clock.threadCPU()
             // A few at a time: of a deep queue, waking up for each read costs more than the read.
             reader.wait(
-                minimum: max(min(1, reader.inFlight), reader.inFlight / Self.readsByWakeUp),
+                minimum: min(1, reader.inFlight), hoping: reader.inFlight / Self.readsByWakeUp,
                 into: &completions)
             // Buffered reads are copied inside this call: that is work, and counted as such below.
             let waited = max(0, Clock.now() - waitBegan - (Clock.threadCPU() - cpuBegan))

@@ -232,6 +232,20 @@ final class ShardUnpacker {
             return fail(HeadraceError(.budget, message))
         }
         guard let chunk = arena.take(atLeast: size, keeping: reserve) else { return .needsMemory(size) }
+        collect(in: chunk)
+        return nil
+    }
+
+    /// The same with more memory than is needed, while at least a half of the budget is free.
+    private func openWherePlenty(collectingFor size: Int) -> Bool {
+        guard let chunk = arena.take(atLeast: size, keeping: max(reserve, arena.pool.limit / 2)) else {
+            return false
+        }
+        collect(in: chunk)
+        return true
+    }
+
+    private func collect(in chunk: Chunk) {
         chunk.start = 0
         chunk.end = 0
         carried = 0
@@ -243,7 +257,6 @@ final class ShardUnpacker {
             releaseCarry()
         }
         collecting = chunk
-        return nil
     }
 
     // MARK: Streams
@@ -257,7 +270,13 @@ final class ShardUnpacker {
                 let held = carry?.count ?? 0
                 let useful = max(likely, held + decompressor.preferredRoom)
                 let size = max(wanted, 2 * held, min(useful, arena.pool.slabBytes))
-                if let refusal = open(collectingFor: size) { return refusal }
+                // Blocks larger than a slab would all be copied once more.
+                let roomy = held + decompressor.preferredRoom
+                if roomy <= size || !openWherePlenty(collectingFor: roomy),
+                    let refusal = open(collectingFor: size)
+                {
+                    return refusal
+                }
             }
             guard let output = collecting, let slab = output.slab else { return .needsInput }
             if slab.capacity - output.end < decompressor.preferredRoom, output.end > carried,

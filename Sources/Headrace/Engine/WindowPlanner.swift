@@ -26,6 +26,8 @@ final class WindowPlanner {
     private var frameReads: [PlannedRead] = []
     private var places: [ShardIndexRow] = []
     private var origins: [SampleOrigin] = []
+    /// Rows of the shards that are kept in memory: without a question to an object for each row.
+    private var kept: [[ShardIndexRow]?]
 
     init(
         _ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int,
@@ -37,6 +39,7 @@ final class WindowPlanner {
         self.rank = rank
         self.alignment = alignment
         self.windowBytes = windowBytes
+        kept = source.rows.map { _ in nil }
     }
 
     /// Goes on with another epoch.
@@ -83,6 +86,16 @@ final class WindowPlanner {
     /// Looks up the places of the rows that were planned last; returns their bytes, and adds those that cannot be had to
     /// `failed`.
     private func locate(into failed: inout [(row: Int, error: HeadraceError)]) -> Int {
+        // Millions of rows a second: asking this object for its properties with each would cost more than the rest.
+        var walk = walk
+        var places: [ShardIndexRow] = []
+        var origins: [SampleOrigin] = []
+        swap(&places, &self.places)
+        swap(&origins, &self.origins)
+        defer {
+            swap(&places, &self.places)
+            swap(&origins, &self.origins)
+        }
         var bytes = 0
         for row in places.count..<planned.count {
             let plan = planned[row]
@@ -94,7 +107,7 @@ final class WindowPlanner {
             let sample = walk.sample(at: plan.place)
             origins.append(SampleOrigin(shard: Int32(sample.shard), ordinal: sample.ordinal))
             do throws(HeadraceError) {
-                let place = try source.rows[sample.shard].row(sample.ordinal)
+                let place = try place(sample.ordinal, ofShard: sample.shard)
                 places.append(place)
                 bytes += place.length
                 try add(place, shard: sample.shard, row: row)
@@ -104,6 +117,13 @@ final class WindowPlanner {
             }
         }
         return bytes
+    }
+
+    private func place(_ ordinal: Int, ofShard shard: Int) throws(HeadraceError) -> ShardIndexRow {
+        if let rows = kept[shard], ordinal < rows.count { return rows[ordinal] }
+        let place = try source.rows[shard].row(ordinal)
+        kept[shard] = source.rows[shard].keptRows
+        return place
     }
 
     private func add(_ place: ShardIndexRow, shard: Int, row: Int) throws(HeadraceError) {

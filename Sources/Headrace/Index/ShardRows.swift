@@ -117,6 +117,9 @@ final class ShardRows: Sendable {
         }
     }
 
+    /// All rows, where they are kept in memory: for who looks up many, one by one.
+    var keptRows: [ShardIndexRow]? { table.load()?.rows }
+
     /// Appends the places of the samples `range`, in one read.
     func rows(_ range: Range<Int>, into rows: inout [ShardIndexRow]) throws(HeadraceError) {
         guard range.lowerBound >= 0, range.upperBound <= sampleCount else { throw outOfRange(range) }

@@ -62,8 +62,9 @@ public struct Verdict: Sendable, Equatable, CustomStringConvertible {
         sentence += shares.sentence(for: limit, report)
         if let running = shares.runningShare, running < Self.runningShare {
             sentence +=
-                "; the threads ran only \(Self.percent(running)) of the time they had work: other processes or a "
-                + "quota took the CPU"
+                "; the threads ran only \(Self.percent(running)) of the time they had work: "
+                + (limit == .decode ? "a decoder waits for something, or " : "")
+                + "other processes or a quota took the CPU"
         }
         description = sentence
     }
@@ -150,7 +151,10 @@ private struct WorkerShares {
                 "bound by unpacking on too few threads: of the workers' time \(percent(unpack)) went into it while "
                 + "\(percent(idle)) had nothing to do; more shards read in turn would use them"
         case .decode:
-            return "CPU-bound in decoding fields: \(percent(decode)) of the workers' time"
+            // Who decodes may wait instead of computing; that shows in the time that threads ran.
+            let isComputing = runningShare ?? 1 >= Verdict.runningShare
+            return
+                "\(isComputing ? "CPU-bound in" : "bound by") decoding fields: \(percent(decode)) of the workers' time"
         case .memory:
             return
                 "bound by the memory budget: the workers waited \(percent(memory)) of their time for memory to "
