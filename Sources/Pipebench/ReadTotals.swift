@@ -27,7 +27,6 @@ extension ReadResult {
             .init("dropped", .int(report.dropped)),
             .init("repeated", .int(report.repeated)),
             .init("padded", .int(report.padded)),
-            .init("walk", .string(report.walk)),
             .init("digest", report.digest.map { .string($0) } ?? .null),
             .init("set_digest", report.setDigest.map { .string($0) } ?? .null),
             .init("verdict", .string(verdict)),

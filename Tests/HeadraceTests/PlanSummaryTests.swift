@@ -77,7 +77,9 @@ import Testing
     @Test func theWalkIsFoundOrHeld() throws {
         let counted = Self.shards(4)
         let uncounted = Self.shards(4, samples: nil)
-        #expect(try PlanSummary(counted, Self.request { _ in }).walk == .indexed)
+        let two = try Ranks(rank: 0, worldSize: 2)
+        #expect(try PlanSummary(counted, Self.request { $0.ranks = two }).walk == .indexed)
+        #expect(try PlanSummary(counted, Self.request { _ in }).walk == .streamed)
         #expect(try PlanSummary(uncounted, Self.request { _ in }).walk == .streamed)
         #expect(try PlanSummary(counted, Self.request { $0.order = .buffer(9) }).walk == .streamed)
         #expect(try PlanSummary(counted, Self.request { _ in }).isAutomatic)
