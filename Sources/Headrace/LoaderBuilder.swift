@@ -42,7 +42,7 @@ struct LoaderBuilder {
             throw HeadraceError(.unsupported, "no back end for the device \(device); batches go to the host")
         }
         let names = FieldNames()
-        let catalog = try Catalog(dataset.shards, names: names)
+        let catalog = try Catalog(dataset.shards, isMixture: options.mixing != nil, names: names)
         if options.direct && !catalog.directories.isEmpty {
             throw HeadraceError(
                 .usage, "direct reads are for shards; a directory of files is read through the page cache")
@@ -100,7 +100,7 @@ struct LoaderBuilder {
         let shards = zip(catalog.shards, choice.counts).map {
             DataFingerprint.Shard(name: $0.name, byteCount: $0.size, sampleCount: $1)
         }
-        let words = stateOptions(choice)
+        let words = stateOptions(choice, catalog)
         let ranks = choice.ranks
         var position = EpochPosition(startOf: 0, worldSize: ranks.worldSize, batchSize: options.batchSize)
         var digests: (ordered: OrderedDigest, set: SetDigest)?
@@ -108,7 +108,7 @@ struct LoaderBuilder {
             position = try state.resumed(
                 by: LoaderState.Loader(
                     walk: choice.walk, shards: shards, options: words, worldSize: ranks.worldSize,
-                    batchSize: options.batchSize, isElastic: choice.walk == .indexed))
+                    batchSize: options.batchSize, isElastic: isElastic(choice, state)))
             if let local = state.local, local.rank == ranks.rank, let ordered = local.digest,
                 let set = local.setDigest
             {
@@ -119,6 +119,13 @@ struct LoaderBuilder {
             walk: choice.walk, data: DataFingerprint(shards), options: words, ranks: ranks, start: position,
             digests: digests)
         return (position, base)
+    }
+
+    /// Whether the epoch can go on with other sizes: what a window of bucketing has left belongs to its ranks.
+    private func isElastic(_ choice: WalkChoice, _ state: LoaderState) -> Bool {
+        guard choice.walk == .indexed, choice.nodes == nil else { return false }
+        guard let window = options.bucketWindow, window > 0 else { return true }
+        return state.position.nextStep % window == 0
     }
 
     /// Gives the engine its order, before its threads start.
@@ -132,7 +139,7 @@ struct LoaderBuilder {
             engine.delivery.setDigest = digests.set
         }
         if let rows = choice.rows {
-            try setOffIndexed(engine, rows, choice.ranks, start.position, access, probe)
+            try setOffIndexed(engine, rows, choice, start.position, access, probe)
         } else {
             try setOffStreamed(engine, choice, start.position)
         }
@@ -142,7 +149,7 @@ struct LoaderBuilder {
     }
 
     private func setOffIndexed(
-        _ engine: Engine, _ rows: [ShardRows], _ ranks: Ranks, _ position: EpochPosition,
+        _ engine: Engine, _ rows: [ShardRows], _ choice: WalkChoice, _ position: EpochPosition,
         _ access: StorageAccess, _ probe: Probe
     ) throws(HeadraceError) {
         let order: SampleOrder =
@@ -152,9 +159,10 @@ struct LoaderBuilder {
             case .none, .buffer: .catalog
             }
         var settings = IndexedOrder.Settings(
-            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch, ranks: ranks,
-            batchSize: options.batchSize, windowSteps: 1,
-            windowBytes: 0, alignment: options.direct ? ChunkGeometry.pageBytes : 1)
+            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch,
+            ranks: choice.ranks, batchSize: options.batchSize, windowSteps: 1, windowBytes: 0,
+            alignment: options.direct ? ChunkGeometry.pageBytes : 1, mixing: options.mixing,
+            nodes: choice.nodes, bucketSteps: options.bucketWindow)
         let pool = engine.arena.pool
         // Indexes know what the first samples only suggest; what lies between samples is read with them.
         let count = rows.reduce(0) { $0 + $1.sampleCount }
@@ -183,7 +191,7 @@ struct LoaderBuilder {
             let request = ShardShare.Request(
                 worldSize: choice.ranks.worldSize, batchSize: options.batchSize, uneven: options.uneven,
                 last: options.lastBatch, steps: options.steps, isShuffled: options.shuffle != .none,
-                seed: options.seed, epoch: position.epoch)
+                seed: options.seed, epoch: position.epoch, nodes: choice.nodes)
             let dealing = ShardDealing(
                 counts: choice.counts, sizes: engine.catalog.shards.map(\.size), request: request,
                 rank: choice.ranks.rank)
@@ -207,6 +215,17 @@ struct LoaderBuilder {
         try demand((1...4096).contains(options.heldBatches), "the consumer may hold 1 to 4096 batches")
         try demand((1...4096).contains(options.queueDepth), "the queue depth must be 1 to 4096")
         try demand((1...1024).contains(options.workers ?? 1), "the number of workers must be 1 to 1024")
+        if let window = options.bucketWindow {
+            try demand(
+                window >= 1 && window <= PlanLimits.bucketRows / options.batchSize,
+                "a window of bucketing must be 1 batch or more, and at most \(PlanLimits.bucketRows) samples")
+        }
+        if let mixing = options.mixing {
+            try demand(
+                mixing.weights.count == dataset.shards.count,
+                "there are \(mixing.weights.count) weights for \(dataset.shards.count) data sets; each path, folder or "
+                    + "pattern is one data set (a pattern that the shell has expanded is several)")
+        }
         if case .block(let size) = options.shuffle {
             try demand(
                 (1...PlanLimits.blockSize).contains(size),

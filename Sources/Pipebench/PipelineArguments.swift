@@ -31,6 +31,22 @@ extension UnevenRanks {
     static func argument(_ text: String) throws -> UnevenRanks { try choice(text, UnevenRanks.self) }
 }
 
+extension Affinity {
+    static func argument(_ text: String) throws -> Affinity { try choice(text, Affinity.self) }
+}
+
+extension MixtureEnd {
+    static func argument(_ text: String) throws -> MixtureEnd { try choice(text, MixtureEnd.self) }
+}
+
+extension Mixing {
+    static func argument(_ text: String) throws -> Mixing {
+        do throws(HeadraceError) { return try Mixing(words: text) } catch {
+            throw ValidationError(error.message)
+        }
+    }
+}
+
 extension EngineRequest {
     static func argument(_ text: String) throws -> EngineRequest { try choice(text, EngineRequest.self) }
 }

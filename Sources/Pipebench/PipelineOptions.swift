@@ -21,6 +21,35 @@ struct PipelineOptions: ParsableArguments {
         transform: Walk.argument)
     var walk: Walk?
 
+    @Option(
+        help: ArgumentHelp(
+            "Mix: each SHARDS argument is a data set of its own, and these are their weights, in order. Indexed walk.",
+            valueName: "W,W,..."),
+        transform: Mixing.argument)
+    var mix: Mixing?
+
+    @Option(
+        help: ArgumentHelp(
+            "When an epoch of a mixture ends: before the first data set runs out, or when all of each was delivered.",
+            valueName: "first-exhausted|all"),
+        transform: MixtureEnd.argument)
+    var mixUntil: MixtureEnd?
+
+    @Option(
+        help: ArgumentHelp(
+            "Bring samples of like length together: those of so many consecutive batches are sorted and cut anew.",
+            valueName: "BATCHES"))
+    var bucketWindow: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Deal shards to nodes once for the whole run, so that a node's cache serves every later epoch.",
+            valueName: "none|node"), transform: Affinity.argument)
+    var affinity = Affinity.none
+
+    @Option(help: "Nodes of the job, for an affinity to them (default: what the launcher says).")
+    var nodes: Int?
+
     @Option(help: ArgumentHelp("Folder of the shards' indexes, if not beside them.", valueName: "DIR"))
     var index: String?
 
@@ -128,6 +157,12 @@ struct PipelineOptions: ParsableArguments {
     var pageCache = PageCacheState.keep
 
     mutating func validate() throws {
+        if mixUntil != nil && mix == nil {
+            throw ValidationError("--mix-until is for a mixture; --mix gives its weights")
+        }
+        if nodes != nil && affinity == .none {
+            throw ValidationError("--nodes is for an affinity to them; add --affinity node")
+        }
         if direct && pageCache == .warm {
             throw ValidationError(
                 "--direct reads past the page cache: --page-cache warm would have no effect")
@@ -140,6 +175,10 @@ struct PipelineOptions: ParsableArguments {
         options.lanes = lanes
         options.shuffle = shuffle
         options.walk = walk
+        options.mixing = mix.map { Mixing(weights: $0.weights, until: mixUntil ?? $0.end) }
+        options.bucketWindow = bucketWindow
+        options.affinity = affinity
+        options.nodes = nodes
         options.indexFolder = index
         options.uneven = uneven
         options.rank = rank

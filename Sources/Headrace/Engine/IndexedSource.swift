@@ -11,7 +11,8 @@ final class IndexedSource: @unchecked Sendable {
 
     let catalog: Catalog
     let rows: [ShardRows]
-    let numbers: SampleNumbers
+    /// Of each data set: one, but for mixtures.
+    let dataSets: [SampleNumbers]
     private let storage: any Storage
     private let lock = Lock()
     private var files: [Int32: any StorageFile] = [:]
@@ -20,7 +21,11 @@ final class IndexedSource: @unchecked Sendable {
         self.catalog = catalog
         self.rows = rows
         self.storage = storage
-        numbers = try SampleNumbers(counts: rows.map(\.sampleCount))
+        var dataSets: [SampleNumbers] = []
+        for (start, end) in zip(catalog.dataSetStarts, catalog.dataSetStarts.dropFirst()) {
+            dataSets.append(try SampleNumbers(counts: rows[start..<end].map(\.sampleCount)))
+        }
+        self.dataSets = dataSets
     }
 
     /// The shard's file; it must still have the size that it had when the loader was opened.

@@ -6,6 +6,8 @@ internal import HeadraceStorage
 struct SampleOrigin: Sendable {
     /// The shard's number in the catalog.
     var shard: Int32
+    /// How often a mixture has walked through the shard's data set before, in this epoch.
+    var pass: UInt32 = 0
     /// Ordinal in the shard.
     var ordinal: Int
 }

@@ -13,11 +13,10 @@ final class WindowPlanner {
     private let source: IndexedSource
     /// Offsets, lengths and addresses of reads are multiples of this.
     private let alignment: Int
-    private let rank: Int
     /// Bytes of samples behind which a window ends, however few its steps are.
     private let windowBytes: Int
-    private var walk: EpochWalk
-    private var share: RankShare
+    private var epoch: IndexedEpoch
+    private var bucket = Bucket()
     private var merger = ReadMerger()
     /// Frames are read once for all samples in them, and never for what lies between.
     private var frameMerger = ReadMerger(largestRead: 1, largestGap: 0)
@@ -29,23 +28,18 @@ final class WindowPlanner {
     /// Rows of the shards that are kept in memory: without a question to an object for each row.
     private var kept: [[ShardIndexRow]?]
 
-    init(
-        _ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int,
-        windowBytes: Int
-    ) {
+    init(_ source: IndexedSource, _ epoch: IndexedEpoch, alignment: Int, windowBytes: Int) {
         self.source = source
-        self.walk = walk
-        self.share = share
-        self.rank = rank
+        self.epoch = epoch
         self.alignment = alignment
         kept = source.rows.map { _ in nil }
         self.windowBytes = windowBytes
     }
 
     /// Goes on with another epoch.
-    func restart(walk: EpochWalk, share: RankShare) {
-        self.walk = walk
-        self.share = share
+    func restart(_ epoch: IndexedEpoch) {
+        self.epoch = epoch
+        bucket = Bucket()
     }
 
     /// The window of these steps, or of the first of them where their samples are larger than expected. A sample whose
@@ -61,7 +55,7 @@ final class WindowPlanner {
         var bytes = 0
         for step in steps where bytes < windowBytes {
             window.starts.append(planned.count)
-            share.append(step: step, rank: rank, to: &planned)
+            appendRows(ofStep: step)
             bytes += locate(into: &failed)
             window.steps = steps.lowerBound..<step + 1
         }
@@ -88,7 +82,8 @@ final class WindowPlanner {
     private func locate(into failed: inout [(row: Int, error: HeadraceError)]) -> Int {
         var bytes = 0
         // Asking this object for its order with each row would cost more than the rest.
-        var walk = walk
+        var walk = epoch.walk
+        let shards = epoch.shards
         for row in places.count..<planned.count {
             let plan = planned[row]
             guard !plan.isPadding else {
@@ -97,12 +92,17 @@ final class WindowPlanner {
                 continue
             }
             let sample = walk.sample(at: plan.place)
-            origins.append(SampleOrigin(shard: Int32(sample.shard), ordinal: sample.ordinal))
+            let shard = shards.number(of: sample)
+            if sample.pass > 0 { planned[row].isRepeat = true }
+            origins.append(
+                SampleOrigin(
+                    shard: Int32(shard), pass: UInt32(truncatingIfNeeded: sample.pass),
+                    ordinal: sample.ordinal))
             do throws(HeadraceError) {
-                let place = try place(sample.ordinal, ofShard: sample.shard)
+                let place = try place(sample.ordinal, ofShard: shard)
                 places.append(place)
                 bytes += place.length
-                try add(place, shard: sample.shard, row: row)
+                try add(place, shard: shard, row: row)
             } catch {
                 if places.count == row { places.append(ShardIndexRow(offset: 0, length: 0)) }
                 failed.append((row, error))
@@ -160,6 +160,46 @@ final class WindowPlanner {
         return first..<min(frames.count, last + 1)
     }
 
+    // MARK: Lengths
+
+    /// The rows of the steps that are arranged together, in their arranged order.
+    private struct Bucket {
+        var steps = 0..<0
+        var rows: [PlannedRow] = []
+    }
+
+    /// Puts the rows of a step behind those planned.
+    private func appendRows(ofStep step: Int) {
+        guard let size = epoch.bucketSteps else {
+            return epoch.share.append(step: step, rank: epoch.rank, to: &planned)
+        }
+        if !bucket.steps.contains(step) { arrange(window: step / size, of: size) }
+        let start = (step - bucket.steps.lowerBound) * epoch.share.batchSize
+        let end = min(bucket.rows.count, start + epoch.share.batchSize)
+        planned.append(contentsOf: bucket.rows[start..<end])
+    }
+
+    /// Arranges the whole steps of a window by the lengths of their samples.
+    private func arrange(window: Int, of size: Int) {
+        let share = epoch.share
+        bucket.steps = window * size..<min(share.stepCount, (window + 1) * size)
+        bucket.rows.removeAll(keepingCapacity: true)
+        for step in bucket.steps { share.append(step: step, rank: epoch.rank, to: &bucket.rows) }
+        // Rows without a sample are at the end of an epoch and stay there.
+        let samples = bucket.rows.firstIndex { $0.isPadding } ?? bucket.rows.count
+        var walk = epoch.walk
+        let lengths = bucket.rows[..<(samples / share.batchSize * share.batchSize)].map { row in
+            let sample = walk.sample(at: row.place)
+            // One whose place cannot be had becomes a defect in its turn.
+            return (try? place(sample.ordinal, ofShard: epoch.shards.number(of: sample)).length) ?? 0
+        }
+        var order: [Int] = []
+        Bucketing.arrange(
+            lengths: lengths, rowsPerStep: share.batchSize, key: epoch.bucketKey(window), into: &order)
+        let before = bucket.rows
+        for (index, row) in order.enumerated() { bucket.rows[index] = before[row] }
+    }
+
     // MARK: Chunks
 
     /// Puts merged reads together until a chunk is worth a hand-over.
@@ -204,7 +244,8 @@ final class WindowPlanner {
             ]
             target.inputBytes = end - start
             target.frameLead = read.offset - start
-            let first = all.firstIndex { $0.compressedOffset >= read.offset && $0.compressedLength > 0 } ?? 0
+            let pieces = pieces(of: read)
+            let first = pieces.first.map { Self.frames(of: places[Int($0.row)], in: all).lowerBound } ?? 0
             for frame in all[first...] {
                 guard frame.compressedOffset + frame.compressedLength <= read.offset + read.length else {
                     break
@@ -212,7 +253,6 @@ final class WindowPlanner {
                 target.frames.append(frame)
             }
             target.frameBytes = target.frames.reduce(0) { $0 + $1.length }
-            let pieces = merger(of: read)
             let needed = pieces.reduce(0) { $0 + places[Int($1.row)].length }
             target.keepsSamplesAlone = 2 * needed < target.frameBytes
             var place = 0
@@ -226,7 +266,7 @@ final class WindowPlanner {
         }
     }
 
-    private func merger(of read: MergedRead) -> ArraySlice<ReadPiece> {
+    private func pieces(of read: MergedRead) -> ArraySlice<ReadPiece> {
         frameMerger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)]
     }
 

@@ -15,6 +15,9 @@ package enum PlanLimits {
     /// Sum of the weights of a mixture.
     package static let weightSum = 1 << 31
 
+    /// Samples of a window of bucketing.
+    package static let bucketRows = 1 << 24
+
     static func check(_ value: Int, _ range: ClosedRange<Int>, _ what: String) throws(HeadraceError) {
         guard range.contains(value) else {
             throw HeadraceError(
