@@ -39,7 +39,8 @@ extension LoaderBuilder {
             let reason = asks == nil ? "one rank, and no order that needs an index" : "as the options say"
             let counts =
                 ranks.worldSize > 1 ? try counts(catalog, listed, workers: workers) : listed
-            return WalkChoice(walk: .streamed, reason: reason, ranks: ranks, nodes: nodes, rows: nil, counts: counts)
+            return WalkChoice(
+                walk: .streamed, reason: reason, ranks: ranks, nodes: nodes, rows: nil, counts: counts)
         }
         guard catalog.directories.isEmpty else {
             guard asks == nil else {
@@ -63,7 +64,8 @@ extension LoaderBuilder {
         }
         let rows = set.entries.compactMap { if case .found(let rows) = $0 { rows } else { nil } }
         let reason = asks == nil ? "several ranks, and every shard has an index" : "as the options say"
-        return WalkChoice(walk: .indexed, reason: reason, ranks: ranks, nodes: nodes, rows: rows, counts: counts)
+        return WalkChoice(
+            walk: .indexed, reason: reason, ranks: ranks, nodes: nodes, rows: rows, counts: counts)
     }
 
     private func demandedWalk() throws(HeadraceError) -> Walk? {
@@ -98,12 +100,14 @@ extension LoaderBuilder {
     private func nodes(of ranks: Ranks) throws(HeadraceError) -> Nodes? {
         guard options.affinity == .node else { return nil }
         guard options.mixing == nil else {
-            throw HeadraceError(.usage, "a mixture of data sets cannot have an affinity to nodes; leave one of them out")
+            throw HeadraceError(
+                .usage, "a mixture of data sets cannot have an affinity to nodes; leave one of them out")
         }
         guard let count = options.nodes ?? ranks.nodeCount ?? (ranks.worldSize == 1 ? 1 : nil) else {
             throw HeadraceError(
                 .usage,
-                "an affinity to nodes needs their number, or a launcher that says how many processes are on each")
+                "an affinity to nodes needs their number, or a launcher that says how many processes are on each"
+            )
         }
         return try Nodes(count: count, worldSize: ranks.worldSize)
     }
@@ -190,7 +194,8 @@ extension LoaderBuilder {
             .joined(separator: " "),
         ]
         if let mixing = options.mixing {
-            words["mix"] = "\(mixing), \(catalog.dataSetStarts.dropFirst().map(String.init).joined(separator: ","))"
+            words["mix"] =
+                "\(mixing), \(catalog.dataSetStarts.dropFirst().map(String.init).joined(separator: ","))"
         }
         if let nodes = choice.nodes { words["affinity"] = "node, \(nodes.count) of them" }
         if let window = options.bucketWindow { words["bucket_window"] = "\(window)" }

@@ -68,6 +68,27 @@ struct DecodeArgument {
     }
 }
 
+/// One `--pad`: a column and the length that its rows are filled up to.
+struct PadArgument {
+    var column: String
+    var length: Int
+    var fill: Double
+
+    static func argument(_ text: String) throws -> PadArgument {
+        if let equals = text.lastIndex(of: "="), equals > text.startIndex {
+            let parts = text[text.index(after: equals)...].split(
+                separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let fill = parts.count > 1 ? Double(parts[1]) : 0
+            if let length = Int(parts[0]), let fill, length >= 1 {
+                return PadArgument(column: String(text[..<equals]), length: length, fill: fill)
+            }
+        }
+        throw ValidationError(
+            "'\(text)' does not say how to pad; write COLUMN=LENGTH or COLUMN=LENGTH:FILL, such as tokens=512"
+        )
+    }
+}
+
 extension DefectPolicy {
     static func argument(_ text: String) throws -> DefectPolicy {
         do throws(HeadraceError) { return try DefectPolicy(words: text) } catch {

@@ -105,6 +105,16 @@ struct PipelineOptions: ParsableArguments {
             "Decode a field that holds a decimal number, as FIELD=int does.", valueName: "FIELD"))
     var integer: [String] = []
 
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            """
+            Fill the rows of a decoded column up to one length (a longer row is a defect), so that they are one \
+            tensor; may be repeated.
+            """, valueName: "COLUMN=LENGTH[:FILL]"),
+        transform: PadArgument.argument)
+    var pad: [PadArgument] = []
+
     @Flag(
         help: ArgumentHelp(
             """
@@ -160,6 +170,12 @@ struct PipelineOptions: ParsableArguments {
         if mixUntil != nil && mix == nil {
             throw ValidationError("--mix-until is for a mixture; --mix gives its weights")
         }
+        let columns = fields.map(\.column)
+        if let unknown = pad.first(where: { !columns.contains($0.column) }) {
+            throw ValidationError(
+                "--pad names '\(unknown.column)', which is no decoded column; add --decode "
+                    + "\(unknown.column)=KIND")
+        }
         if nodes != nil && affinity == .none {
             throw ValidationError("--nodes is for an affinity to them; add --affinity node")
         }
@@ -167,6 +183,10 @@ struct PipelineOptions: ParsableArguments {
             throw ValidationError(
                 "--direct reads past the page cache: --page-cache warm would have no effect")
         }
+    }
+
+    private var fields: [FieldRequest] {
+        decode.flatMap(\.fields) + integer.map { FieldRequest($0, .integer) }
     }
 
     /// What the loader is asked for. Ranges are checked where the loader is opened.
@@ -189,7 +209,13 @@ struct PipelineOptions: ParsableArguments {
         options.batchSize = batch
         options.lastBatch = last
         options.onDefect = onDefect
-        options.fields = decode.flatMap(\.fields) + integer.map { FieldRequest($0, .integer) }
+        options.fields = fields
+        for padding in pad {
+            for index in options.fields.indices where options.fields[index].column == padding.column {
+                let decoder = options.fields[index].decoder
+                options.fields[index].decoder = decoder.padded(to: padding.length, with: padding.fill)
+            }
+        }
         options.parsesExamples = example
         options.workers = workers
         options.memory = memory
