@@ -68,15 +68,20 @@ final class PlannedChunk: @unchecked Sendable {
     /// Bits of a ticket that are the number of a read.
     static let readBits: UInt64 = 20
 
-    /// Opens the files and lists the reads; the ticket of each is `ticket` and its number.
-    func prepareRequests(into chunk: Chunk, _ source: IndexedSource, ticket: UInt64) {
+    /// Memory that the reads go to.
+    func target(_ chunk: Chunk) -> Slab? { frames.isEmpty ? chunk.slab : chunk.input }
+
+    /// Opens the files and lists the reads, all or those of `part`; the ticket of each is `ticket` and its number.
+    func prepareRequests(
+        into chunk: Chunk, _ source: IndexedSource, ticket: UInt64, part: Set<Int>? = nil
+    ) {
         requests.removeAll()
         owners.removeAll()
-        guard let target = frames.isEmpty ? chunk.slab : chunk.input else { return }
+        guard let target = target(chunk) else { return }
         requests.reserveCapacity(fetches.count)
         owners.reserveCapacity(fetches.count)
         var open: (shard: Int32, file: any StorageFile)?
-        for (number, fetch) in fetches.enumerated() {
+        for (number, fetch) in fetches.enumerated() where part?.contains(number) != false {
             if open?.shard != fetch.shard {
                 open = nil
                 do throws(HeadraceError) {

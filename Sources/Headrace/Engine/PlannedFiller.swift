@@ -9,6 +9,7 @@ final class PlannedFiller {
     private let catalog: Catalog
     private let reader: any Reader
     private var scanners: [ShardFormatKind: any ShardScanner] = [:]
+    private var lastScanned: (shard: Int, scanner: (any ShardScanner)?) = (-1, nil)
     private var decompressors: [CodecKind: any FrameDecompressor] = [:]
     private let rows: [ShardRows]
     private let source: IndexedSource
@@ -43,12 +44,33 @@ final class PlannedFiller {
     // MARK: Reading
 
     private func read(_ chunk: Chunk, _ plan: PlannedChunk) {
-        plan.prepareRequests(into: chunk, source, ticket: 0)
+        let left = readNow(chunk, plan)
+        guard !left.isEmpty else { return }
+        plan.prepareRequests(into: chunk, source, ticket: 0, part: left)
         completions.removeAll(keepingCapacity: true)
         reader.submit(plan.requests)
         reader.wait(minimum: plan.requests.count, into: &completions)
         for completion in completions { plan.settle(completion) }
         plan.finishReading()
+    }
+
+    /// Reads what can be read at once; returns the fetches that are left.
+    private func readNow(_ chunk: Chunk, _ plan: PlannedChunk) -> Set<Int> {
+        var left: Set<Int> = []
+        guard let target = plan.target(chunk) else { return left }
+        let base = unsafe target.base
+        var open: (shard: Int32, file: (any StorageFile)?) = (-1, nil)
+        for (number, fetch) in plan.fetches.enumerated() {
+            if open.shard != fetch.shard { open = (fetch.shard, try? source.file(fetch.shard)) }
+            // Whatever goes wrong is told by the reads that are submitted.
+            let isRead =
+                open.file.map {
+                    unsafe reader.readNow(
+                        $0, offset: fetch.offset, length: fetch.length, into: base + fetch.place)
+                } ?? false
+            if !isRead { left.insert(number) }
+        }
+        return left
     }
 
     // MARK: Frames
@@ -111,13 +133,10 @@ final class PlannedFiller {
         chunk.origins.removeAll(keepingCapacity: true)
         chunk.start = 0
         chunk.end = plan.outputBytes
-        var failures: [Int: HeadraceError] = [:]
-        for (sample, error) in plan.failures { failures[sample] = error }
+        for sample in plan.samples { chunk.origins.append(sample.origin) }
+        let isWhole = damage.isEmpty && plan.failures.isEmpty && plan.fetchFailures.isEmpty
         for (index, sample) in plan.samples.enumerated() {
-            chunk.origins.append(sample.origin)
-            let bytes = sample.offset..<sample.offset + sample.length
-            let hit = damage.isEmpty ? nil : damage.first { $0.bytes.overlaps(bytes) }
-            if let error = failures[index] ?? plan.fetchFailures[sample.fetch] ?? hit?.error {
+            if !isWhole, let error = failure(of: sample, index, plan, damage) {
                 chunk.table.appendDefect(error, offset: sample.offset)
                 continue
             }
@@ -126,10 +145,19 @@ final class PlannedFiller {
         arena.charge(chunk)
     }
 
+    private func failure(
+        of sample: PlannedChunk.Sample, _ index: Int, _ plan: PlannedChunk, _ damage: [Damage]
+    ) -> HeadraceError? {
+        if let failure = plan.failures.first(where: { $0.sample == index }) { return failure.error }
+        if let error = plan.fetchFailures[sample.fetch] { return error }
+        let bytes = sample.offset..<sample.offset + sample.length
+        return damage.first { $0.bytes.overlaps(bytes) }?.error
+    }
+
     private func scan(_ sample: PlannedChunk.Sample, of chunk: Chunk) {
         guard let slab = chunk.slab else { return }
         let shard = Int(sample.origin.shard)
-        let scanner = scanner(rows[shard].format)
+        let scanner = scanner(ofShard: shard)
         let before = chunk.table.samples.count
         let bytes = unsafe UnsafeRawBufferPointer(start: slab.base + sample.place, count: sample.length)
         unsafe scanner.scanAlone(bytes, at: sample.offset, shift: sample.place, into: &chunk.table)
@@ -144,10 +172,14 @@ final class PlannedFiller {
                 at: .init(shard: catalog.shards[shard].path)), offset: sample.offset)
     }
 
-    private func scanner(_ format: ShardFormatKind) -> any ShardScanner {
-        if let known = scanners[format] { return known }
-        let made = openers.makeScanner(format)
-        scanners[format] = made
-        return made
+    /// The scanner of a shard, made at its first use; the last one is used again without a look at the shard.
+    @inline(__always)
+    private func scanner(ofShard shard: Int) -> any ShardScanner {
+        if shard == lastScanned.shard, let scanner = lastScanned.scanner { return scanner }
+        let format = rows[shard].format
+        let scanner = scanners[format] ?? openers.makeScanner(format)
+        scanners[format] = scanner
+        lastScanned = (shard, scanner)
+        return scanner
     }
 }

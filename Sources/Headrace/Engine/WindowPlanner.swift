@@ -4,7 +4,7 @@ internal import HeadraceStorage
 
 /// Room 2 of an indexed walk: turns steps of the plan into reads. Used by one worker at a time, the one that has claimed
 /// the planning.
-final class WindowPlanner {
+@safe final class WindowPlanner {
     /// Bytes of one chunk at most, but for a larger sample.
     private static let chunkBytes = 1 << 20
     /// Uncompressed bytes of the frames of one chunk at most, but for a sample in larger ones.
@@ -27,14 +27,18 @@ final class WindowPlanner {
     private var frameReads: [PlannedRead] = []
     private var places: [ShardIndexRow] = []
     private var origins: [SampleOrigin] = []
+    private var samples: [SamplePlace] = []
     /// Rows of the shards that are kept in memory: without a question to an object for each row.
-    private var kept: [[ShardIndexRow]?]
+    private var kept: [UnsafeBufferPointer<ShardIndexRow>?]
+    /// Shards that are not compressed.
+    private let isPlain: [Bool]
 
     init(_ source: IndexedSource, _ epoch: IndexedEpoch, alignment: Int, windowBytes: Int) {
         self.source = source
         self.epoch = epoch
         self.alignment = alignment
-        kept = source.rows.map { _ in nil }
+        unsafe kept = source.rows.map { _ in nil }
+        isPlain = source.rows.map { $0.frames == nil }
         self.windowBytes = windowBytes
     }
 
@@ -81,51 +85,93 @@ final class WindowPlanner {
     /// Looks up the places of the rows that were planned last; returns their bytes, and adds those that cannot be had to
     /// `failed`.
     private func locate(into failed: inout [(row: Int, error: HeadraceError)]) -> Int {
-        var bytes = 0
-        // Asking this object for its order with each row would cost more than the rest.
-        var walk = epoch.walk
+        let first = places.count
+        findSamples(from: first)
+        // Lists are taken out for the loop: asking this object for its own with each row costs more than the rest.
+        var samples: [SamplePlace] = []
+        var places: [ShardIndexRow] = []
+        var plainReads: [PlannedRead] = []
+        swap(&samples, &self.samples)
+        swap(&places, &self.places)
+        swap(&plainReads, &self.plainReads)
         let shards = epoch.shards
-        for row in places.count..<planned.count {
-            let plan = planned[row]
-            guard !plan.isPadding else {
-                origins.append(SampleOrigin(shard: -1, ordinal: 0))
+        let isPlain = isPlain
+        var bytes = 0
+        for (index, sample) in samples.enumerated() {
+            let row = first + index
+            guard sample.ordinal >= 0 else {
                 places.append(ShardIndexRow(offset: 0, length: 0))
                 continue
             }
-            let sample = walk.sample(at: plan.place)
             let shard = shards.number(of: sample)
-            if sample.pass > 0 { planned[row].isRepeat = true }
-            origins.append(
-                SampleOrigin(
-                    shard: Int32(shard), pass: UInt32(truncatingIfNeeded: sample.pass),
-                    ordinal: sample.ordinal))
             do throws(HeadraceError) {
                 let place = try place(sample.ordinal, ofShard: shard)
                 places.append(place)
                 bytes += place.length
-                try add(place, shard: shard, row: row)
+                if isPlain[shard] {
+                    plainReads.append(
+                        PlannedRead(
+                            file: Int32(shard), offset: place.offset, length: place.length, row: Int32(row)))
+                } else {
+                    try addFrames(of: place, shard: shard, row: row)
+                }
             } catch {
                 if places.count == row { places.append(ShardIndexRow(offset: 0, length: 0)) }
                 failed.append((row, error))
             }
         }
+        swap(&samples, &self.samples)
+        swap(&places, &self.places)
+        swap(&plainReads, &self.plainReads)
         return bytes
     }
 
+    /// Finds which samples the planned rows from `first` on are, and asks for their rows of the indexes: they lie all
+    /// over tables that are larger than any cache.
+    private func findSamples(from first: Int) {
+        var walk = epoch.walk
+        let shards = epoch.shards
+        let kept = unsafe kept
+        var samples: [SamplePlace] = []
+        var origins: [SampleOrigin] = []
+        swap(&samples, &self.samples)
+        swap(&origins, &self.origins)
+        samples.removeAll(keepingCapacity: true)
+        for row in first..<planned.count {
+            let plan = planned[row]
+            guard !plan.isPadding else {
+                origins.append(SampleOrigin(shard: -1, ordinal: 0))
+                samples.append(SamplePlace(dataSet: 0, pass: 0, shard: -1, ordinal: -1))
+                continue
+            }
+            let sample = walk.sample(at: plan.place)
+            let shard = shards.number(of: sample)
+            if sample.pass > 0 { planned[row].isRepeat = true }
+            if let base = unsafe kept[shard]?.baseAddress { unsafe prefetch(base + sample.ordinal) }
+            samples.append(sample)
+            origins.append(
+                SampleOrigin(
+                    shard: Int32(shard), pass: UInt32(truncatingIfNeeded: sample.pass),
+                    ordinal: sample.ordinal))
+        }
+        swap(&samples, &self.samples)
+        swap(&origins, &self.origins)
+    }
+
+    @inline(__always)
     private func place(_ ordinal: Int, ofShard shard: Int) throws(HeadraceError) -> ShardIndexRow {
-        if let rows = kept[shard], ordinal < rows.count { return rows[ordinal] }
+        if let rows = unsafe kept[shard], ordinal < rows.count { return unsafe rows[ordinal] }
+        return try firstPlace(ordinal, ofShard: shard)
+    }
+
+    private func firstPlace(_ ordinal: Int, ofShard shard: Int) throws(HeadraceError) -> ShardIndexRow {
         let place = try source.rows[shard].row(ordinal)
-        kept[shard] = source.rows[shard].keptRows
+        unsafe kept[shard] = source.rows[shard].keptRows
         return place
     }
 
-    private func add(_ place: ShardIndexRow, shard: Int, row: Int) throws(HeadraceError) {
-        let rows = source.rows[shard]
-        guard let frames = rows.frames else {
-            plainReads.append(
-                PlannedRead(file: Int32(shard), offset: place.offset, length: place.length, row: Int32(row)))
-            return
-        }
+    private func addFrames(of place: ShardIndexRow, shard: Int, row: Int) throws(HeadraceError) {
+        let frames = source.rows[shard].frames ?? []
         let range = Self.frames(of: place, in: frames)
         guard !range.isEmpty else {
             throw HeadraceError(
@@ -205,31 +251,46 @@ final class WindowPlanner {
 
     /// Puts merged reads together until a chunk is worth a hand-over.
     private func cutPlainChunks(_ window: Window) {
-        var chunk: PlannedChunk?
+        let pieces = merger.pieces
+        let step = max(64, alignment)
+        var fetches: [PlannedChunk.Fetch] = []
+        var samples: [PlannedChunk.Sample] = []
+        var rows: [RowReference] = []
+        swap(&rows, &window.rows)
+        var outputBytes = 0
+        func close() {
+            guard !fetches.isEmpty else { return }
+            let chunk = PlannedChunk(window)
+            chunk.fetches = fetches
+            chunk.samples = samples
+            chunk.outputBytes = outputBytes
+            window.chunks.append(chunk)
+            fetches.removeAll(keepingCapacity: true)
+            samples.removeAll(keepingCapacity: true)
+            outputBytes = 0
+        }
         for read in merger.reads {
             let start = read.offset / alignment * alignment
             let end = (read.offset + read.length + alignment - 1) / alignment * alignment
-            if let current = chunk,
-                current.outputBytes + end - start > Self.chunkBytes
-                    || current.fetches.count == Self.chunkReads
-            {
-                chunk = nil
-            }
-            let target = chunk ?? PlannedChunk(window)
-            if chunk == nil {
-                window.chunks.append(target)
-                chunk = target
-            }
+            if outputBytes + end - start > Self.chunkBytes || fetches.count == Self.chunkReads { close() }
             // Samples begin at a cache line of their own.
-            let place =
-                (target.outputBytes + max(64, alignment) - 1) / max(64, alignment) * max(64, alignment)
-            target.fetches.append(
-                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: place))
-            target.outputBytes = place + end - start
-            for piece in merger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)] {
-                put(Int(piece.row), in: target, window, place: place + read.offset - start + piece.offset)
+            let place = (outputBytes + step - 1) / step * step
+            for index in Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound) {
+                let piece = pieces[index]
+                let row = Int(piece.row)
+                rows[row] = RowReference(
+                    chunk: Int32(window.chunks.count), sample: Int32(truncatingIfNeeded: samples.count))
+                samples.append(
+                    PlannedChunk.Sample(
+                        origin: origins[row], offset: places[row].offset, length: places[row].length,
+                        place: place + read.offset - start + piece.offset, fetch: Int32(fetches.count)))
             }
+            fetches.append(
+                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: place))
+            outputBytes = place + end - start
         }
+        close()
+        swap(&rows, &window.rows)
     }
 
     /// A chunk for each run of frames that samples need and that touch: one read, and each frame decoded once.
