@@ -61,7 +61,9 @@ extension PlanSummary {
             lines.append("  shares    whole shards: \(least) to \(most) samples for \(holder)")
         }
         if let dropped = droppedCount, let padded = paddedCount, let repeated = repeatedCount {
-            lines.append("  tail      \(dropped) dropped, \(padded) padded, \(repeated) repeated in an epoch")
+            lines.append(
+                "  \(dataSets.isEmpty ? "tail  " : "in all")    \(dropped) dropped, \(padded) padded, \(repeated) repeated in an epoch"
+            )
         }
         if requests.count > 0 { lines.append(requests.line) }
         if let cache {

@@ -3,7 +3,8 @@ internal import Glibc
 /// Share of the bytes that a node's cache of whole blocks of storage serves (nothing is ever evicted).
 ///
 /// A node reads R bytes in an epoch, U different ones among them: less than R where a frame is read for several windows.
-/// In epoch 1 it keeps K = min(C, U) of them, and finds what it kept when it reads it again. In epoch 2 it reads what
+/// In epoch 1 it keeps K = min(C, U) of them, and finds what it kept when it reads it again (a little more than is
+/// reckoned, for what is read often is kept early). In epoch 2 it reads what
 /// lies anywhere in D bytes: those of its own shards with an affinity, those of the same places where nothing is
 /// shuffled (D = U), else those of the whole data set. K / D of that was kept; of the rest, as much as there is still
 /// room for is read once, and the others as often as they are needed.

@@ -29,6 +29,7 @@ struct RequestSimulation {
         let partsPerRank = (stepCount + partSteps - 1) / partSteps
         let parts = partsPerRank * worldSize
         let chosen = chosenParts(of: parts, partSteps: partSteps, rows: rowsPerRank * worldSize)
+        var plannedRows = 0
         var current: (rank: Int, planner: WindowPlanner)?
         for index in 0..<chosen {
             // Evenly spaced over the ranks, and within each.
@@ -39,9 +40,9 @@ struct RequestSimulation {
             if current?.rank != rank { current = (rank, try planner(rank, current?.planner)) }
             guard let planner = current?.planner else { continue }
             let start = place * partSteps
-            try plan(start..<min(stepCount, start + partSteps), planner, &requests)
+            plannedRows += try plan(start..<min(stepCount, start + partSteps), planner, &requests)
         }
-        requests.extrapolate()
+        requests.extrapolate(Double(rowsPerRank * worldSize) / Double(max(1, plannedRows)))
         return requests
     }
 
@@ -67,11 +68,12 @@ struct RequestSimulation {
         return known
     }
 
-    /// Adds the reads of these steps, window by window.
+    /// Adds the reads of these steps, window by window; returns their rows.
     private func plan(
         _ steps: Range<Int>, _ planner: WindowPlanner, _ requests: inout PlanSummary.Requests
-    ) throws(HeadraceError) {
+    ) throws(HeadraceError) -> Int {
         var next = steps.lowerBound
+        var rows = 0
         var delivered = requests.deliveredByteCount ?? 0
         while next < steps.upperBound {
             let window = planner.plan(next..<min(steps.upperBound, next + settings.windowSteps))
@@ -85,17 +87,18 @@ struct RequestSimulation {
                 delivered += chunk.samples.reduce(0) { $0 + $1.length }
             }
             requests.plannedBatches += window.steps.count
+            rows += window.rows.count
             next = window.steps.upperBound
         }
         requests.deliveredByteCount = delivered
+        return rows
     }
 }
 
 extension PlanSummary.Requests {
-    /// From the batches that were planned to all there are.
-    fileprivate mutating func extrapolate() {
+    /// From the rows that were planned to all there are, `factor` times as many.
+    fileprivate mutating func extrapolate(_ factor: Double) {
         guard plannedBatches < batches, plannedBatches > 0 else { return }
-        let factor = Double(batches) / Double(plannedBatches)
         // An epoch may have more places than bytes can be counted.
         func scaled(_ value: Int) -> Int { Int(exactly: (Double(value) * factor).rounded()) ?? Int.max }
         count = scaled(count)

@@ -28,22 +28,31 @@ struct StreamedReads {
     }
 
     private mutating func add(_ shard: Shard) throws(HeadraceError) {
-        let entry = try sidecars.entry(ofShard: shard.path)
         let pieces = (shard.size + geometry.chunkBytes - 1) / geometry.chunkBytes
-        guard let entry, entry.set.codec != .none else {
+        if Self.isPlain(shard) {
             count += pieces
-            add(uncompressed: entry?.shard.uncompressedByteCount ?? (Self.isPlain(shard) ? shard.size : nil))
+            add(uncompressed: shard.size)
             return
         }
-        let uncompressed = entry.shard.uncompressedByteCount
-        add(uncompressed: uncompressed)
-        guard let frame = entry.set.frameByteCount, frame > 0 else {
+        let entry = try sidecars.entry(ofShard: shard.path)
+        // A streamed walk needs no index: one that cannot be read, or is of another shard, is no matter.
+        if let index = try? ShardSidecars.index(ofShard: shard.path),
+            index.header.shardByteCount == shard.size
+        {
+            add(uncompressed: index.header.uncompressedByteCount)
+            count +=
+                ChunkCutting(
+                    size: shard.size, codec: index.header.codec, frames: index.frames, geometry: geometry
+                ).count
+        } else if let entry, let frame = entry.set.frameByteCount, frame > 0 {
+            // Frames share a chunk as long as they fit into it.
+            let run = max(1, geometry.chunkBytes / frame) * frame
+            count += (entry.shard.uncompressedByteCount + run - 1) / run
+            add(uncompressed: entry.shard.uncompressedByteCount)
+        } else {
             count += pieces
-            return
+            add(uncompressed: entry?.shard.uncompressedByteCount)
         }
-        // Whole frames share a chunk as long as they fit into it.
-        let run = max(1, geometry.chunkBytes / frame) * frame
-        count += (uncompressed + run - 1) / run
     }
 
     private mutating func add(uncompressed byteCount: Int?) {
