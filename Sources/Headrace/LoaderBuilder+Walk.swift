@@ -15,6 +15,8 @@ struct WalkChoice {
     var rows: [ShardRows]?
     /// Samples of each shard, where something tells.
     var counts: [Int?]
+    /// What the user should know of the indexes.
+    var notes: [String] = []
 }
 
 /// How much of an indexed walk is under way at once.
@@ -33,7 +35,8 @@ extension LoaderBuilder {
             rank: options.rank, worldSize: options.worldSize, environment: Self.launcherVariables())
         let nodes = try nodes(of: ranks)
         let demanded = try demandedWalk()
-        let asks = demanded ?? options.walk
+        // A walk that was chosen once is kept: what has been indexed since does not change it.
+        let asks = demanded ?? options.walk ?? state?.walk ?? (options.steps == nil ? nil : .streamed)
         let listed = catalog.shards.map { catalog.directories[$0.number]?.count ?? $0.listed?.sampleCount }
         if asks == .streamed || (asks == nil && ranks.worldSize == 1) {
             let reason = asks == nil ? "one rank, and no order that needs an index" : "as the options say"
@@ -63,9 +66,15 @@ extension LoaderBuilder {
                 ranks: ranks, nodes: nodes, rows: nil, counts: counts)
         }
         let rows = set.entries.compactMap { if case .found(let rows) = $0 { rows } else { nil } }
+        if options.steps != nil {
+            throw HeadraceError(
+                .usage, "the number of steps is for the streamed walk; an indexed one knows its own")
+        }
+        let notes = try notes(rows, catalog, listed)
         let reason = asks == nil ? "several ranks, and every shard has an index" : "as the options say"
         return WalkChoice(
-            walk: .indexed, reason: reason, ranks: ranks, nodes: nodes, rows: rows, counts: counts)
+            walk: .indexed, reason: reason, ranks: ranks, nodes: nodes, rows: rows, counts: counts,
+            notes: notes)
     }
 
     private func demandedWalk() throws(HeadraceError) -> Walk? {
@@ -90,11 +99,33 @@ extension LoaderBuilder {
             }
             return .indexed
         }
-        if options.steps != nil, (demanded ?? options.walk) == .indexed {
-            throw HeadraceError(
-                .usage, "the number of steps is for the streamed walk; an indexed one knows its own")
-        }
         return demanded
+    }
+
+    /// Holds the indexes against the manifests: samples that an index lacks would be missing without a word.
+    private func notes(
+        _ rows: [ShardRows], _ catalog: Catalog, _ listed: [Int?]
+    ) throws(HeadraceError) -> [String] {
+        var notes: [String] = []
+        for (rows, shard) in zip(rows, catalog.shards) {
+            let place = HeadraceError.Place(shard: shard.path)
+            if rows.leavesOutDamage {
+                guard options.onDefect != .fail else {
+                    throw HeadraceError(
+                        .indexMismatch,
+                        "its index leaves out damaged samples, as whoever made it wished, and defects are to fail: "
+                            + "let them be skipped, repair the shard, or index it anew ('headrace index --rebuild')",
+                        at: place)
+                }
+                notes.append("\(shard.name): its index leaves out damaged samples, and nobody counts them")
+            } else if let count = listed[shard.number], count != rows.sampleCount {
+                throw HeadraceError(
+                    .indexMismatch,
+                    "its index has \(rows.sampleCount) samples and its manifest \(count): one of them was changed "
+                        + "('headrace index --rebuild' makes both anew)", at: place)
+            }
+        }
+        return notes
     }
 
     private func nodes(of ranks: Ranks) throws(HeadraceError) -> Nodes? {
@@ -146,14 +177,20 @@ extension LoaderBuilder {
     ///
     /// A batch keeps the memory that its rows lie in, and with a shuffle that can be all of its window: so each batch that
     /// may be held counts as a window.
+    ///
+    /// - Parameters:
+    ///   - sampleBytes: of a sample in its uncompressed shard, on average.
+    ///   - overheadBytes: what a sample takes besides, at most: tables, alignment, gaps that are read along.
     func windowSize(
-        budget: Int, slabBytes: Int, fixedBytes: Int, sampleBytes: Int, heldBatches: Int, blockSize: Int?
+        budget: Int, slabBytes: Int, fixedBytes: Int, sampleBytes: Int, overheadBytes: Int, heldBatches: Int,
+        blockSize: Int?
     ) throws(HeadraceError) -> WindowSize {
         let batch = options.batchSize
-        let batchBytes = max(1, batch * max(1, sampleBytes))
+        let batchBytes = max(1, product(batch, max(1, sampleBytes)))
+        let heldBytes = product(batch, overheadBytes)
         func needed(_ steps: Int, _ ahead: Int) -> Int {
-            let window = steps * batchBytes / 4 * 5 + slabBytes
-            return fixedBytes + ahead * (window + slabBytes) + heldBatches * window
+            let window = product(steps, batchBytes / 4 * 5 + heldBytes) + slabBytes
+            return fixedBytes + product(ahead, window + slabBytes) + product(heldBatches, window)
         }
         var steps = max(
             1,

@@ -88,7 +88,7 @@ struct LoaderBuilder {
             indexNanoseconds: choosingNanoseconds,
             isDirect: options.direct, workers: workers, budget: budget,
             geometry: geometry, lanes: lanes, openedAt: openedAt, openNanoseconds: Clock.now() - openedAt,
-            cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes)
+            cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes + choice.notes)
         return Loader(
             engine: engine, opening: opening, threads: try start(engine, access, workers))
     }
@@ -103,21 +103,15 @@ struct LoaderBuilder {
         let words = stateOptions(choice, catalog)
         let ranks = choice.ranks
         var position = EpochPosition(startOf: 0, worldSize: ranks.worldSize, batchSize: options.batchSize)
-        var digests: (ordered: OrderedDigest, set: SetDigest)?
         if let state {
             position = try state.resumed(
                 by: LoaderState.Loader(
                     walk: choice.walk, shards: shards, options: words, worldSize: ranks.worldSize,
                     batchSize: options.batchSize, isElastic: isElastic(choice, state)))
-            if let local = state.local, local.rank == ranks.rank, let ordered = local.digest,
-                let set = local.setDigest
-            {
-                digests = (ordered, set)
-            }
         }
         let base = StateBase(
             walk: choice.walk, data: DataFingerprint(shards), options: words, ranks: ranks, start: position,
-            digests: digests)
+            carried: state?.carried(rank: ranks.rank, worldSize: ranks.worldSize))
         return (position, base)
     }
 
@@ -134,9 +128,12 @@ struct LoaderBuilder {
         _ access: StorageAccess, _ probe: Probe
     ) throws(HeadraceError) {
         engine.stateBase = start.base
-        if let digests = start.base.digests {
-            engine.delivery.digest = digests.ordered
-            engine.delivery.setDigest = digests.set
+        // At the start of an epoch the one before is still to be judged.
+        engine.delivery.epoch = max(0, start.position.epoch - (start.position.position == 0 ? 1 : 0))
+        if let carried = start.base.carried {
+            engine.delivery.skips = carried.skips
+            engine.delivery.digest = carried.digest ?? OrderedDigest()
+            engine.delivery.setDigest = carried.setDigest ?? SetDigest()
         }
         if let rows = choice.rows {
             try setOffIndexed(engine, rows, choice, start.position, access, probe)
@@ -166,16 +163,30 @@ struct LoaderBuilder {
         let pool = engine.arena.pool
         // Indexes know what the first samples only suggest; what lies between samples is read with them.
         let count = rows.reduce(0) { $0 + $1.sampleCount }
-        let bytes = rows.reduce(0) { $0 + $1.uncompressedByteCount }
+        let bytes = rows.reduce(0.0) { $0 + Double($1.uncompressedByteCount) }
+        let sampleBytes = count == 0 ? 0 : Int((bytes / Double(count)).rounded(.up))
         let window = try windowSize(
             budget: pool.limit, slabBytes: pool.slabBytes, fixedBytes: slotBytes(probe, pool) + rowTableBytes,
-            sampleBytes: count == 0 ? 0 : (bytes + count - 1) / count, heldBatches: options.heldBatches,
-            blockSize: settings.blockSize)
+            sampleBytes: sampleBytes,
+            overheadBytes: overheadBytes(sampleBytes, rows, alignment: settings.alignment),
+            heldBatches: options.heldBatches, blockSize: settings.blockSize)
         settings.windowSteps = window.steps
         settings.windowBytes = window.bytes
         let source = try IndexedSource(engine.catalog, rows, storage: access.storage)
         let indexed = try IndexedOrder(source, settings, position: position, supply: engine)
         engine.walk(indexed, windowsAhead: window.ahead)
+    }
+
+    /// What a sample of an indexed walk takes besides its bytes, at most.
+    private func overheadBytes(_ sampleBytes: Int, _ rows: [ShardRows], alignment: Int) -> Int {
+        let tables =
+            MemoryLayout<SampleRecord>.stride + 4 * MemoryLayout<FieldRecord>.stride
+            + MemoryLayout<SampleOrigin>.stride + MemoryLayout<PlannedChunk.Sample>.stride + 64
+        // Frames are kept whole where their samples are half of them; else only the samples are.
+        guard rows.allSatisfy({ $0.codec == .none }) else { return tables + sampleBytes }
+        // Gaps are read along only between samples that lie close together.
+        let gap = min(ReadMerger.defaultLargestGap, 8 * sampleBytes)
+        return tables + max(gap, alignment > 1 ? 2 * alignment : 64)
     }
 
     private func setOffStreamed(
@@ -195,7 +206,13 @@ struct LoaderBuilder {
             let dealing = ShardDealing(
                 counts: choice.counts, sizes: engine.catalog.shards.map(\.size), request: request,
                 rank: choice.ranks.rank)
-            _ = try dealing.share(epoch: position.epoch)
+            let share = try dealing.share(epoch: position.epoch)
+            if let steps = share.stepCount, position.nextStep > steps {
+                throw HeadraceError(
+                    .usage,
+                    "the state is behind step \(position.nextStep) of an epoch of \(steps): it is none of this loader"
+                )
+            }
             engine.dealing = dealing
         }
         engine.resumedEpoch = position.epoch
@@ -383,7 +400,7 @@ struct LoaderBuilder {
     }
 
     /// Sizes come from options and files: a product too large for an `Int` is as good as the largest part of one.
-    private func product(_ left: Int, _ right: Int) -> Int {
+    func product(_ left: Int, _ right: Int) -> Int {
         let (value, overflows) = left.multipliedReportingOverflow(by: right)
         return overflows || value > Int.max / 8 ? Int.max / 8 : value
     }

@@ -79,6 +79,12 @@ final class IndexedOrder: RowOrder {
         current = try IndexedEpoch(source, settings, position)
         planner = WindowPlanner(
             source, current, alignment: settings.alignment, windowBytes: settings.windowBytes)
+        guard position.nextStep < max(1, current.share.stepCount) else {
+            throw HeadraceError(
+                .usage,
+                "the state is behind step \(position.nextStep) of an epoch of \(current.share.stepCount): it is none of "
+                    + "this loader")
+        }
         nextPlanned = position.nextStep
         batchesInEpoch = position.nextStep
     }

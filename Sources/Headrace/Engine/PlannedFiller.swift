@@ -11,7 +11,7 @@ final class PlannedFiller {
     private var scanners: [ShardFormatKind: any ShardScanner] = [:]
     private var decompressors: [CodecKind: any FrameDecompressor] = [:]
     private let rows: [ShardRows]
-    private var requests: [ReadRequest] = []
+    private let source: IndexedSource
     private var completions: [ReadCompletion] = []
 
     init(arena: ChunkArena, openers: ShardOpener, source: IndexedSource, reader: any Reader) {
@@ -19,6 +19,7 @@ final class PlannedFiller {
         self.openers = openers
         catalog = source.catalog
         rows = source.rows
+        self.source = source
         self.reader = reader
     }
 
@@ -28,83 +29,72 @@ final class PlannedFiller {
         if !chunk.isFetched {
             let began = Clock.now()
             let cpu = Clock.threadCPU()
-            do throws(HeadraceError) {
-                try read(chunk, plan)
-            } catch {
-                chunk.failure = error
-            }
+            read(chunk, plan)
             fetched.fetchWall = Clock.now() - began
             fetched.fetchCPU = Clock.threadCPU() - cpu
             fetched.bytes = plan.fetches.reduce(0) { $0 + $1.length }
             fetched.requests = plan.fetches.count
         }
-        let intact = decompress(chunk, plan)
-        find(chunk, plan, intact: intact)
+        let damage = decompress(chunk, plan)
+        find(chunk, plan, damage)
         return fetched
     }
 
     // MARK: Reading
 
-    private func read(_ chunk: Chunk, _ plan: PlannedChunk) throws(HeadraceError) {
-        let all = plan.requests(into: chunk, ticket: nil)
-        var next = 0
-        while next < all.count {
-            let end = min(all.count, next + reader.queueDepth)
-            requests.removeAll(keepingCapacity: true)
-            requests.append(contentsOf: all[next..<end])
-            completions.removeAll(keepingCapacity: true)
-            reader.submit(requests)
-            reader.wait(minimum: requests.count, into: &completions)
-            for completion in completions {
-                let request = all[Int(completion.ticket)]
-                let count = try completion.result.get()
-                guard count >= min(request.length, request.file.size - request.offset) else {
-                    throw HeadraceError(
-                        .fileChanged, "the file ended early while it was read; it must not be changed",
-                        at: .init(shard: request.file.path, offset: request.offset + count))
-                }
-            }
-            next = end
-        }
+    private func read(_ chunk: Chunk, _ plan: PlannedChunk) {
+        plan.prepareRequests(into: chunk, source, ticket: 0)
+        completions.removeAll(keepingCapacity: true)
+        reader.submit(plan.requests)
+        reader.wait(minimum: plan.requests.count, into: &completions)
+        for completion in completions { plan.settle(completion) }
+        plan.finishReading()
     }
 
     // MARK: Frames
 
-    /// Decompresses the frames; returns up to where, in the uncompressed shard, bytes are good.
-    private func decompress(_ chunk: Chunk, _ plan: PlannedChunk) -> Int {
-        guard !plan.frames.isEmpty else { return Int.max }
+    /// Bytes of the uncompressed shard that could not be had, and why.
+    private struct Damage {
+        var bytes: Range<Int>
+        var error: HeadraceError
+    }
+
+    /// Decompresses the frames, each for itself; returns the damage.
+    private func decompress(_ chunk: Chunk, _ plan: PlannedChunk) -> [Damage] {
+        guard !plan.frames.isEmpty else { return [] }
         defer {
             arena.releaseScratch(chunk)
             arena.releaseInput(chunk)
         }
-        guard chunk.failure == nil, let input = chunk.input, let slab = chunk.slab,
+        guard plan.fetchFailures.isEmpty, let input = chunk.input, let slab = chunk.slab,
             let shard = plan.fetches.first?.shard
-        else { return -1 }
+        else { return [] }
         let target = chunk.scratch ?? slab
-        var good = plan.frames[0].offset
+        var damage: [Damage] = []
         var source = unsafe input.base + plan.frameLead
         var place = unsafe target.base
-        do throws(HeadraceError) {
-            let decompressor = try decompressor(rows[Int(shard)].codec)
-            for frame in plan.frames {
-                try unsafe decompressor.decompress(
+        for frame in plan.frames {
+            do throws(HeadraceError) {
+                try unsafe decompressor(rows[Int(shard)].codec).decompress(
                     frame, UnsafeRawBufferPointer(start: source, count: frame.compressedLength),
                     into: UnsafeMutableRawBufferPointer(start: place, count: frame.length))
-                unsafe source += frame.compressedLength
-                unsafe place += frame.length
-                good += frame.length
+            } catch {
+                damage.append(
+                    Damage(
+                        bytes: frame.offset..<frame.offset + frame.length,
+                        error: error.placed(shard: catalog.shards[Int(shard)].path)))
             }
-        } catch {
-            chunk.failure = error.placed(shard: catalog.shards[Int(shard)].path)
+            unsafe source += frame.compressedLength
+            unsafe place += frame.length
         }
         if let scratch = chunk.scratch {
-            for sample in plan.samples where sample.offset + sample.length <= good {
+            for sample in plan.samples {
                 let from = sample.offset - plan.frames[0].offset
                 unsafe (slab.base + sample.place).copyMemory(
                     from: scratch.base + from, byteCount: sample.length)
             }
         }
-        return good
+        return damage
     }
 
     private func decompressor(_ codec: CodecKind) throws(HeadraceError) -> any FrameDecompressor {
@@ -116,7 +106,7 @@ final class PlannedFiller {
 
     // MARK: Samples
 
-    private func find(_ chunk: Chunk, _ plan: PlannedChunk, intact: Int) {
+    private func find(_ chunk: Chunk, _ plan: PlannedChunk, _ damage: [Damage]) {
         chunk.table.removeAll()
         chunk.origins.removeAll(keepingCapacity: true)
         chunk.start = 0
@@ -125,9 +115,9 @@ final class PlannedFiller {
         for (sample, error) in plan.failures { failures[sample] = error }
         for (index, sample) in plan.samples.enumerated() {
             chunk.origins.append(sample.origin)
-            if let error = failures[index] ?? (sample.offset + sample.length > intact ? chunk.failure : nil)
-                ?? (plan.frames.isEmpty ? chunk.failure : nil)
-            {
+            let bytes = sample.offset..<sample.offset + sample.length
+            let hit = damage.isEmpty ? nil : damage.first { $0.bytes.overlaps(bytes) }
+            if let error = failures[index] ?? plan.fetchFailures[sample.fetch] ?? hit?.error {
                 chunk.table.appendDefect(error, offset: sample.offset)
                 continue
             }
@@ -159,28 +149,5 @@ final class PlannedFiller {
         let made = openers.makeScanner(format)
         scanners[format] = made
         return made
-    }
-}
-
-extension PlannedChunk {
-    /// The reads, each with its place among them as ticket, or all with `ticket`.
-    func requests(into chunk: Chunk, ticket: UInt64?) -> [ReadRequest] {
-        guard let target = frames.isEmpty ? chunk.slab : chunk.input else { return [] }
-        var requests: [ReadRequest] = []
-        requests.reserveCapacity(fetches.count)
-        for fetch in fetches {
-            guard let file = files[fetch.shard] else { continue }
-            var done = 0
-            while done < fetch.length {
-                let length = min(ChunkGeometry.requestBytes, fetch.length - done)
-                unsafe requests.append(
-                    ReadRequest(
-                        ticket: ticket ?? UInt64(requests.count), file: file, offset: fetch.offset + done,
-                        length: length,
-                        destination: target.base + fetch.place + done, slab: target))
-                done += length
-            }
-        }
-        return requests
     }
 }

@@ -7,6 +7,8 @@ internal import HeadraceStorage
 final class WindowPlanner {
     /// Bytes of one chunk at most, but for a larger sample.
     private static let chunkBytes = 1 << 20
+    /// Uncompressed bytes of the frames of one chunk at most, but for a sample in larger ones.
+    private static let frameBytes = 2 << 20
     /// Reads of one chunk at most.
     private static let chunkReads = 128
 
@@ -18,8 +20,8 @@ final class WindowPlanner {
     private var epoch: IndexedEpoch
     private var bucket = Bucket()
     private var merger = ReadMerger()
-    /// Frames are read once for all samples in them, and never for what lies between.
-    private var frameMerger = ReadMerger(largestRead: 1, largestGap: 0)
+    /// Brings frames that touch together; how many of them make a chunk is decided behind it.
+    private var frameMerger = ReadMerger(largestRead: Int.max, largestGap: 0)
     private var planned: [PlannedRow] = []
     private var plainReads: [PlannedRead] = []
     private var frameReads: [PlannedRead] = []
@@ -69,7 +71,6 @@ final class WindowPlanner {
         frameMerger.merge(frameReads)
         cutFrameChunks(window)
         if !failed.isEmpty { addFailures(failed, window) }
-        openFiles(window)
         window.pending = window.chunks.count
         window.listings = [Int32](repeating: -1, count: window.chunks.count)
         return window
@@ -231,43 +232,59 @@ final class WindowPlanner {
         }
     }
 
-    /// A chunk for each run of frames that samples need.
+    /// A chunk for each run of frames that samples need and that touch: one read, and each frame decoded once.
     private func cutFrameChunks(_ window: Window) {
         for read in frameMerger.reads {
             guard let all = source.rows[Int(read.file)].frames else { continue }
-            let target = PlannedChunk(window)
-            window.chunks.append(target)
-            let start = read.offset / alignment * alignment
-            let end = (read.offset + read.length + alignment - 1) / alignment * alignment
-            target.fetches = [
-                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: 0)
-            ]
-            target.inputBytes = end - start
-            target.frameLead = read.offset - start
-            let pieces = pieces(of: read)
-            let first = pieces.first.map { Self.frames(of: places[Int($0.row)], in: all).lowerBound } ?? 0
-            for frame in all[first...] {
-                guard frame.compressedOffset + frame.compressedLength <= read.offset + read.length else {
-                    break
+            var run = 0..<0
+            var rows: [Int] = []
+            for piece in frameMerger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)] {
+                let frames = Self.frames(of: places[Int(piece.row)], in: all)
+                let joined = run.lowerBound..<max(run.upperBound, frames.upperBound)
+                if rows.isEmpty {
+                    run = frames
+                } else if joined == run || Self.isChunk(all[joined]) {
+                    run = joined
+                } else {
+                    append(all[run], of: read.file, rows, window)
+                    rows.removeAll(keepingCapacity: true)
+                    run = frames
                 }
-                target.frames.append(frame)
+                rows.append(Int(piece.row))
             }
-            target.frameBytes = target.frames.reduce(0) { $0 + $1.length }
-            let needed = pieces.reduce(0) { $0 + places[Int($1.row)].length }
-            target.keepsSamplesAlone = 2 * needed < target.frameBytes
-            var place = 0
-            for piece in pieces {
-                let row = places[Int(piece.row)]
-                let inFrames = row.offset - (target.frames.first?.offset ?? 0)
-                put(Int(piece.row), in: target, window, place: target.keepsSamplesAlone ? place : inFrames)
-                place += (row.length + 63) / 64 * 64
-            }
-            target.outputBytes = target.keepsSamplesAlone ? place : target.frameBytes
+            append(all[run], of: read.file, rows, window)
         }
     }
 
-    private func pieces(of read: MergedRead) -> ArraySlice<ReadPiece> {
-        frameMerger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)]
+    /// Whether so many frames can be one chunk.
+    private static func isChunk(_ frames: ArraySlice<Frame>) -> Bool {
+        guard let first = frames.first, let last = frames.last else { return true }
+        return last.compressedOffset + last.compressedLength - first.compressedOffset <= chunkBytes
+            && last.offset + last.length - first.offset <= frameBytes
+    }
+
+    /// The chunk of a run of frames and the samples in it.
+    private func append(_ frames: ArraySlice<Frame>, of shard: Int32, _ rows: [Int], _ window: Window) {
+        guard let first = frames.first, let last = frames.last else { return }
+        let target = PlannedChunk(window)
+        window.chunks.append(target)
+        let start = first.compressedOffset / alignment * alignment
+        let wanted = last.compressedOffset + last.compressedLength
+        let end = (wanted + alignment - 1) / alignment * alignment
+        target.fetches = [PlannedChunk.Fetch(shard: shard, offset: start, length: end - start, place: 0)]
+        target.inputBytes = end - start
+        target.frameLead = first.compressedOffset - start
+        target.frames = Array(frames)
+        target.frameBytes = frames.reduce(0) { $0 + $1.length }
+        let needed = rows.reduce(0) { $0 + places[$1].length }
+        target.keepsSamplesAlone = 2 * needed < target.frameBytes
+        var place = 0
+        for row in rows {
+            let inFrames = places[row].offset - first.offset
+            put(row, in: target, window, place: target.keepsSamplesAlone ? place : inFrames)
+            place += (places[row].length + 63) / 64 * 64
+        }
+        target.outputBytes = target.keepsSamplesAlone ? place : target.frameBytes
     }
 
     private func put(_ row: Int, in chunk: PlannedChunk, _ window: Window, place: Int) {
@@ -275,7 +292,8 @@ final class WindowPlanner {
             chunk: Int32(window.chunks.count - 1), sample: Int32(chunk.samples.count))
         chunk.samples.append(
             PlannedChunk.Sample(
-                origin: origins[row], offset: places[row].offset, length: places[row].length, place: place))
+                origin: origins[row], offset: places[row].offset, length: places[row].length, place: place,
+                fetch: Int32(chunk.fetches.count - 1)))
     }
 
     private func addFailures(_ failed: [(row: Int, error: HeadraceError)], _ window: Window) {
@@ -284,22 +302,6 @@ final class WindowPlanner {
         for (row, error) in failed {
             chunk.failures.append((chunk.samples.count, error))
             put(row, in: chunk, window, place: 0)
-        }
-    }
-
-    /// Opens what will be read; a file that cannot be opened fails its samples, in their turn.
-    private func openFiles(_ window: Window) {
-        for chunk in window.chunks {
-            for fetch in chunk.fetches where chunk.files[fetch.shard] == nil {
-                do throws(HeadraceError) {
-                    chunk.files[fetch.shard] = try source.file(fetch.shard)
-                } catch {
-                    for (index, sample) in chunk.samples.enumerated() where sample.origin.shard == fetch.shard
-                    {
-                        chunk.failures.append((index, error))
-                    }
-                }
-            }
         }
     }
 }

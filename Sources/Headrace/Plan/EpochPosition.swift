@@ -58,7 +58,7 @@ package struct EpochPosition: Sendable, Hashable {
 
     /// Throws where the position is none that ``after(step:of:)`` gives.
     package func check() throws(HeadraceError) {
-        try PlanLimits.check(epoch, 0...Int.max, "the epoch")
+        try PlanLimits.check(epoch, 0...PlanLimits.epoch, "the epoch")
         try PlanLimits.check(position, 0...PlanLimits.sampleCount, "the position")
         try RankShare.check(segments)
         guard let last = segments.last else { return }

@@ -4,6 +4,8 @@ internal import HeadraceCore
 package enum PlanLimits {
     /// Samples of an epoch, also of a mixture that repeats small data sets.
     package static let sampleCount = 1 << 56
+    /// Number of an epoch, of a state that is resumed.
+    package static let epoch = 1 << 56
     /// Ranks of a job.
     package static let worldSize = 1 << 20
     /// Rows of a batch.
