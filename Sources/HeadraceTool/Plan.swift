@@ -84,6 +84,12 @@ struct Plan: ParsableCommand {
 
     @Option(help: "Batches of each rank, for a streamed walk of shards without counts.") var steps: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Damaged samples, as a loader is told: an index that leaves some out is refused by fail.",
+            valueName: "fail|skip[:N|:P%]"), transform: defects)
+    var onDefect = DefectPolicy.fail
+
     @Option(help: ArgumentHelp("Folder of the shards' indexes, if not beside them.", valueName: "DIR"))
     var index: String?
 
@@ -145,6 +151,7 @@ struct Plan: ParsableCommand {
         options.batchSize = batch
         options.lastBatch = last
         options.uneven = uneven
+        options.onDefect = onDefect
         options.rank = rank
         options.worldSize = worldSize
         options.nodes = nodes
@@ -162,6 +169,12 @@ struct Plan: ParsableCommand {
 
     private static func mixing(_ text: String) throws -> Mixing {
         do throws(HeadraceError) { return try Mixing(words: text) } catch {
+            throw ValidationError(error.message)
+        }
+    }
+
+    private static func defects(_ text: String) throws -> DefectPolicy {
+        do throws(HeadraceError) { return try DefectPolicy(words: text) } catch {
             throw ValidationError(error.message)
         }
     }

@@ -180,123 +180,125 @@ import Testing
         #expect(Set(walks).count == (refusal == nil ? 1 : 0), what)
     }
 
+    /// Options of the second of two ranks, and how both refuse them.
+    private static let cases: [(HeadraceError.Code?, @Sendable (inout LoaderOptions) -> Void)] = [
+        (nil, { _ in }),
+        (
+            nil,
+            {
+                $0.worldSize = 1; $0.rank = 0
+            }
+        ),
+        (nil, { $0.shuffle = .buffer(9) }),
+        (
+            nil,
+            {
+                $0.walk = .streamed; $0.uneven = .pad
+            }
+        ),
+        (
+            .usage,
+            {
+                $0.walk = .streamed; $0.uneven = .repeating
+            }
+        ),
+        (
+            nil,
+            {
+                $0.walk = .streamed; $0.uneven = .repeating; $0.worldSize = 1; $0.rank = 0
+            }
+        ),
+        (
+            .usage,
+            {
+                $0.walk = .streamed; $0.shuffle = .global
+            }
+        ),
+        (
+            .usage,
+            {
+                $0.walk = .indexed; $0.shuffle = .buffer(4)
+            }
+        ),
+        (
+            .usage,
+            {
+                $0.walk = .indexed; $0.steps = 3
+            }
+        ),
+        (
+            nil,
+            {
+                $0.walk = .streamed; $0.steps = 3
+            }
+        ),
+        (
+            .usage,
+            {
+                $0.walk = .streamed; $0.steps = 3000
+            }
+        ),
+        (
+            .usage,
+            {
+                $0.walk = .streamed; $0.worldSize = 9
+            }
+        ),
+        (.usage, { $0.mixing = Mixing(weights: [1, 2]) }),
+        (
+            .usage,
+            {
+                $0.mixing = Mixing(weights: [1]); $0.affinity = .node; $0.nodes = 1
+            }
+        ),
+        (
+            .usage,
+            {
+                $0.mixing = Mixing(weights: [1]); $0.walk = .streamed
+            }
+        ),
+        (nil, { $0.mixing = Mixing(weights: [1]) }),
+        (.usage, { $0.bucketWindow = 0 }),
+        (.usage, { $0.bucketWindow = 1 << 30 }),
+        (
+            .usage,
+            {
+                $0.bucketWindow = 4; $0.shuffle = .buffer(4)
+            }
+        ),
+        (nil, { $0.bucketWindow = 4 }),
+        (.usage, { $0.affinity = .node }),
+        (
+            .usage,
+            {
+                $0.affinity = .node; $0.nodes = 3
+            }
+        ),
+        (
+            nil,
+            {
+                $0.affinity = .node; $0.nodes = 2
+            }
+        ),
+        (.usage, { $0.shuffle = .block(1 << 40) }),
+        (.usage, { $0.shuffle = .buffer(1 << 29) }),
+        (.usage, { $0.batchSize = 0 }),
+        (.usage, { $0.batchSize = 1 << 25 }),
+        (.usage, { $0.epochs = 0 }),
+        (.usage, { $0.memory = ByteCount(0) }),
+        (.usage, { $0.memory = ByteCount(1 << 50) }),
+        (
+            .usage,
+            {
+                $0.rank = nil; $0.worldSize = nil; $0.rank = 4
+            }
+        ),
+    ]
+
     @Test func optionsAreJudgedAsTheLoaderDoes() throws {
         let fixture = try LoaderFixture()
         let two = Dataset(fixture.pattern).batched(4).sharded(rank: 1, of: 2)
-        let cases: [(HeadraceError.Code?, (inout LoaderOptions) -> Void)] = [
-            (nil, { _ in }),
-            (
-                nil,
-                {
-                    $0.worldSize = 1; $0.rank = 0
-                }
-            ),
-            (nil, { $0.shuffle = .buffer(9) }),
-            (
-                nil,
-                {
-                    $0.walk = .streamed; $0.uneven = .pad
-                }
-            ),
-            (
-                .usage,
-                {
-                    $0.walk = .streamed; $0.uneven = .repeating
-                }
-            ),
-            (
-                nil,
-                {
-                    $0.walk = .streamed; $0.uneven = .repeating; $0.worldSize = 1; $0.rank = 0
-                }
-            ),
-            (
-                .usage,
-                {
-                    $0.walk = .streamed; $0.shuffle = .global
-                }
-            ),
-            (
-                .usage,
-                {
-                    $0.walk = .indexed; $0.shuffle = .buffer(4)
-                }
-            ),
-            (
-                .usage,
-                {
-                    $0.walk = .indexed; $0.steps = 3
-                }
-            ),
-            (
-                nil,
-                {
-                    $0.walk = .streamed; $0.steps = 3
-                }
-            ),
-            (
-                .usage,
-                {
-                    $0.walk = .streamed; $0.steps = 3000
-                }
-            ),
-            (
-                .usage,
-                {
-                    $0.walk = .streamed; $0.worldSize = 9
-                }
-            ),
-            (.usage, { $0.mixing = Mixing(weights: [1, 2]) }),
-            (
-                .usage,
-                {
-                    $0.mixing = Mixing(weights: [1]); $0.affinity = .node; $0.nodes = 1
-                }
-            ),
-            (
-                .usage,
-                {
-                    $0.mixing = Mixing(weights: [1]); $0.walk = .streamed
-                }
-            ),
-            (nil, { $0.mixing = Mixing(weights: [1]) }),
-            (.usage, { $0.bucketWindow = 0 }),
-            (.usage, { $0.bucketWindow = 1 << 30 }),
-            (
-                .usage,
-                {
-                    $0.bucketWindow = 4; $0.shuffle = .buffer(4)
-                }
-            ),
-            (nil, { $0.bucketWindow = 4 }),
-            (.usage, { $0.affinity = .node }),
-            (
-                .usage,
-                {
-                    $0.affinity = .node; $0.nodes = 3
-                }
-            ),
-            (
-                nil,
-                {
-                    $0.affinity = .node; $0.nodes = 2
-                }
-            ),
-            (.usage, { $0.shuffle = .block(1 << 40) }),
-            (.usage, { $0.shuffle = .buffer(1 << 29) }),
-            (.usage, { $0.batchSize = 0 }),
-            (.usage, { $0.batchSize = 1 << 25 }),
-            (.usage, { $0.epochs = 0 }),
-            (.usage, { $0.memory = ByteCount(0) }),
-            (.usage, { $0.memory = ByteCount(1 << 50) }),
-            (
-                .usage,
-                {
-                    $0.rank = nil; $0.worldSize = nil; $0.rank = 4
-                }
-            ),
-        ]
-        for (number, one) in cases.enumerated() {
+        for (number, one) in Self.cases.enumerated() {
             try expectAgreement(two.with(one.1), one.0, "case \(number)")
         }
     }
@@ -400,5 +402,27 @@ import Testing
         let dataset = Dataset(shard).batched(4).shuffledGlobally(seed: 0)
         try expectAgreement(dataset, .notFound, "nowhere")
         try expectAgreement(dataset.with { $0.indexFolder = fixture.folder("elsewhere") }, nil, "elsewhere")
+    }
+
+    /// An index that leaves damaged samples out is used by who says that defects are to be skipped.
+    @Test func whatAnIndexLeavesOutIsSaid() throws {
+        let fixture = try LoaderFixture(counts: [20])
+        let shard = fixture.folder("shard0/s-000.tar")
+        var found = try #require(try ShardIndexer(shard).find())
+        found = FoundIndex(
+            header: ShardIndexHeader(
+                format: .tar, codec: .none, shardByteCount: found.header.shardByteCount,
+                uncompressedByteCount: found.header.uncompressedByteCount, sampleCount: 20,
+                headCRC32C: found.header.headCRC32C, tailCRC32C: found.header.tailCRC32C,
+                leavesOutDamage: true),
+            fields: found.fields, frames: [], rows: found.rows, leftOut: [], leftOutCount: 1,
+            returningKeyCount: 0, members: nil, ignored: [:])
+        try IndexStore(folder: nil).write(found, forShard: shard)
+        let dataset = Dataset(shard).batched(4).shuffledGlobally(seed: 0)
+        try expectAgreement(dataset, .indexMismatch, "fail")
+        let skipping = dataset.onDefect(.skip(limit: 5))
+        try expectAgreement(skipping, nil, "skip")
+        let warnings = try PlanSummary(PlanRequest(skipping)).warnings
+        #expect(warnings.contains { $0.contains("leaves out damaged samples") })
     }
 }

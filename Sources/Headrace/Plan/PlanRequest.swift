@@ -29,7 +29,7 @@ package struct PlanRequest: Sendable {
     /// Whether nothing but the shards decides which way they are walked.
     var isAutomatic: Bool {
         options.walk == nil && options.shuffle == .none && options.mixing == nil
-            && options.bucketWindow == nil
+            && options.bucketWindow == nil && options.steps == nil
     }
 
     /// Throws where an option is out of its range; how they go together is judged with the walk.

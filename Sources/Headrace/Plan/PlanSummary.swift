@@ -118,6 +118,7 @@ package struct PlanSummary: Sendable, Equatable {
                 limit: limit, self, NodeCache.Shares(catalog, choice, nodes, dataSets, request),
                 nodes: nodes)
         }
+        warnings += choice.notes
         addWarnings(request)
     }
 
@@ -221,35 +222,5 @@ package struct PlanSummary: Sendable, Equatable {
         droppedCount = dropped
         paddedCount = surplus.map { uneven == .pad ? $0 : 0 }
         repeatedCount = surplus.map { uneven == .repeating ? $0 : 0 }
-    }
-}
-
-extension LoaderBuilder {
-    /// The settings that the loader walks with where no field is decoded; columns take of the memory for windows.
-    fileprivate func planSettings(
-        _ choice: WalkChoice, _ rows: [ShardRows], budget: Int
-    ) throws(HeadraceError) -> IndexedOrder.Settings {
-        let order: SampleOrder =
-            switch options.shuffle {
-            case .block(let size): .block(size)
-            case .global: .global
-            case .none, .buffer: .catalog
-            }
-        var settings = IndexedOrder.Settings(
-            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch,
-            ranks: try Ranks(rank: 0, worldSize: choice.ranks.worldSize), batchSize: options.batchSize,
-            windowSteps: 1, windowBytes: 0, alignment: options.direct ? ChunkGeometry.pageBytes : 1,
-            mixing: options.mixing, nodes: choice.nodes, bucketSteps: options.bucketWindow)
-        let count = rows.reduce(0) { $0 + $1.sampleCount }
-        let bytes = rows.reduce(0) { $0 + $1.uncompressedByteCount }
-        let slots = options.prefetch + options.heldBatches + 2
-        let window = try windowSize(
-            budget: budget, slabBytes: ChunkGeometry(budget: budget, lanes: 1).halved().slabBytes,
-            fixedBytes: slots * options.batchSize * MemoryLayout<RowReference>.stride,
-            sampleBytes: count == 0 ? 0 : (bytes + count - 1) / count, heldBatches: options.heldBatches,
-            blockSize: settings.blockSize)
-        settings.windowSteps = window.steps
-        settings.windowBytes = window.bytes
-        return settings
     }
 }

@@ -46,8 +46,8 @@ struct StreamedReads {
                 ).count
         } else if let entry, let frame = entry.set.frameByteCount, frame > 0 {
             // Frames share a chunk as long as they fit into it.
-            let run = max(1, geometry.chunkBytes / frame) * frame
-            count += (entry.shard.uncompressedByteCount + run - 1) / run
+            let run = frame > geometry.chunkBytes ? frame : geometry.chunkBytes / frame * frame
+            count += max(0, entry.shard.uncompressedByteCount - 1) / run + 1
             add(uncompressed: entry.shard.uncompressedByteCount)
         } else {
             count += pieces
@@ -60,7 +60,9 @@ struct StreamedReads {
             uncompressedByteCount = nil
             return
         }
-        uncompressedByteCount = sum + byteCount
+        // What indexes and manifests say can be anything.
+        let (total, overflow) = sum.addingReportingOverflow(byteCount)
+        uncompressedByteCount = overflow ? nil : total
     }
 
     /// By its name, which is all that is known before a shard is looked at.
