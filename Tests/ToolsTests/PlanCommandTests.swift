@@ -124,7 +124,7 @@ import Testing
             let run = try plan([shards, "--batch", "64", "-j"] + flags)
             return try #require(try run.objects.last, "\(run.error)")
         }
-        let large = try object(["--shuffle", "global", "--memory", "64M"])
+        let large = try object(["--shuffle", "global", "--memory", "256M"])
         #expect(large["window_batches"] as? Int == 32 && large["batches"] as? Int == 125)
         #expect(large["planned_batches"] as? Int == 125)
         let small = try object(["--shuffle", "global", "--memory", "3M"])
