@@ -7,6 +7,7 @@ against the peers; further ones are shown beside it. How many epochs a run has, 
 import dataclasses
 import os
 import pathlib
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -205,6 +206,50 @@ def direct(data):
     )
 
 
+def indexed(files):
+    """The same files, with an index beside each."""
+    subprocess.run([TOOL, "index", "--quiet", *files], check=True, stdout=subprocess.DEVNULL)
+    return files
+
+
+def at_random(name, title, samples, batch, goal, of_peer):
+    """Every sample once, in an order that is random over all of the set, the page cache warm."""
+
+    def describe(data):
+        files = indexed(data(name))
+        random = ["--shuffle", "global", "--batch", batch]
+        contenders = [
+            ours(files, *random),
+            ceiling("random", files, "--threads", "1", counts=True),
+            ceiling("random", files, "--threads", "2", name="C: random, 2 threads"),
+            one_worker(files, *random),
+            *peers("array_record", of_peer(files), "--batch", batch, samples=samples * len(of_peer(files)) // len(files)),
+        ]
+        return Workload(f"global shuffle, {title}", samples, size_of(files), contenders, [Goal("samples_per_s", goal)])
+
+    return describe
+
+
+def random_direct(data):
+    files = indexed(data("jpeg-tar"))
+    reads = ["--random", 104 << 10]
+    return Workload(
+        "global shuffle of samples of 100 KB, uncached, O_DIRECT, 32 reads at once (fio: 104 KiB each)",
+        10_000,
+        size_of(files),
+        [
+            ours(files, "--shuffle", "global", "--direct"),
+            Contender(
+                "fio, random reads",
+                "ceiling",
+                lambda count: [PYTHON, HERE / "peers/read_fio.py", "--epochs", count, *reads, *files],
+                counts=False,
+            ),
+        ],
+        [Goal("share", 0.9)],
+    )
+
+
 def pack(data):
     folder, size = data.folder("tokens-files"), size_of(data("tokens-files"))
     mine, theirs = SCRATCH / "pack", SCRATCH / "tar"
@@ -287,6 +332,10 @@ ALL = {
     "lz4-plain": lz4_plain,
     "lz4-packed": lz4_packed,
     "direct": direct,
+    "random-100k": at_random("jpeg-tar", "samples of 100 KB", 10_000, 64, 60e3, lambda files: files),
+    "random-8k": at_random("tokens-tar", "samples of 8 KB", 64_000, 256, 400e3, lambda files: files),
+    "random-tiny": at_random("tiny-tfrecord", "records of 100 to 200 B", 4_000_000, 1024, 1e6, lambda files: files[:2]),
+    "random-direct": random_direct,
     "pack": pack,
     "memory-tar": memory(
         "jpeg-tar", "tar, 100 KB, 200 shuffled, 64 MiB", 10_000, *"--memory 64MiB --shuffle 200 --batch 16".split()
