@@ -31,6 +31,7 @@ final class Engine: @unchecked Sendable {
     let workAvailable: Condition
     let batchReady: Condition
     let ringWork: Condition
+    let placingWork: Condition
 
     // Guarded by `lock` from here on.
     var lanes: [Lane] = []
@@ -57,6 +58,10 @@ final class Engine: @unchecked Sendable {
     var decodeQueue: [DecodeJob] = []
     /// Batches whose rows are all there, by sequence number.
     var ready: [Int: BatchSlot] = [:]
+    /// Batches whose rows are all there, for the thread that brings them to the device.
+    var placing: [BatchSlot] = []
+    /// Batches that it has begun with.
+    var placementsUnderWay = 0
     var ringQueue: [Chunk] = []
     var ringInFlight = 0
     var idleWorkers = 0
@@ -91,6 +96,7 @@ final class Engine: @unchecked Sendable {
         workAvailable = Condition(lock)
         batchReady = Condition(lock)
         ringWork = Condition(lock)
+        placingWork = Condition(lock)
         memoryReturned = Atomic(0)
         let returned = ReleaseSignal()
         arena = ChunkArena(pool: pool, geometry: geometry) { returned.fire() }
@@ -173,8 +179,11 @@ final class Engine: @unchecked Sendable {
     func discardUndelivered() {
         // A consumer may still be in a call of its own: what it could see is taken away under the lock, and what
         // returns memory, which takes the lock, happens after.
+        var unseen: [BatchSlot] = []
         let passes = lock.withLock { () -> [ShardPass] in
             var open: [ShardPass] = []
+            unseen = ready.values + placing + retired + [delivery.undelivered].compactMap(\.self)
+            placing = []
             for lane in lanes {
                 for pass in lane.window.map(\.pass) + [lane.pass] {
                     guard let pass, !pass.isOver else { continue }
@@ -198,6 +207,8 @@ final class Engine: @unchecked Sendable {
             return open
         }
         for pass in passes { pass.unpacker.abandon() }
+        for slot in unseen { slot.unplace(backend) }
+        backend.close()
         arena.forgetPasses()
     }
 
@@ -208,6 +219,7 @@ final class Engine: @unchecked Sendable {
             workAvailable.broadcast()
             batchReady.broadcast()
             ringWork.broadcast()
+            placingWork.broadcast()
             wakeRing?()
             for waiter in waiters { waiter.resume(.success(nil)) }
             waiters = []
