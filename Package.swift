@@ -95,7 +95,8 @@ let package = Package(
         tests("Formats", dependencies: ["HeadraceFormats", "HeadraceCore"]),
         tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore"]),
         .target(
-            name: "FakeCUDA", path: "Tests/FakeCUDA", exclude: ["fake_cuda.c"], swiftSettings: testing),
+            name: "FakeCUDA", path: "Tests/FakeCUDA", exclude: ["fake_cuda.c", "fake_streams.h"],
+            swiftSettings: testing),
         tests("Compute", dependencies: ["HeadraceCompute", "HeadraceCore", "FakeCUDA"]),
         tests("Tiers", dependencies: ["HeadraceTiers", "HeadraceCore"]),
         tests(

@@ -95,7 +95,8 @@ struct FashionTrain: ParsableCommand {
             loss.count += 1
             step += 1
             if step % logEvery == 0 {
-                Self.say("epoch \(epoch + 1) step \(step) loss \(Self.fixed(loss.sum / Double(loss.count), 6))")
+                let mean = Self.fixed(loss.sum / Double(loss.count), 6)
+                Self.say("epoch \(epoch + 1) step \(step) loss \(mean)")
                 loss = (0, 0)
             }
             if let checkpoint, step % checkpointEvery == 0, let state = samples.state {
@@ -131,7 +132,7 @@ struct FashionTrain: ParsableCommand {
             count += labels.count
         }
         let share = count == 0 ? 0 : Double(right) / Double(count)
-        print(
+        Self.say(
             "epoch \(epoch + 1) done: \(right) of \(count) test samples right, \(Self.fixed(100 * share, 2)) %"
         )
         return share

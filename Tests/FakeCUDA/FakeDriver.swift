@@ -13,7 +13,9 @@ public final class FakeDriver: @unchecked Sendable {
         case deviceBytes
     }
 
+    /// The driver could not be built or loaded.
     public struct Failure: Error, CustomStringConvertible {
+        /// What the compiler or loader said.
         public let description: String
     }
 
@@ -75,6 +77,7 @@ public final class FakeDriver: @unchecked Sendable {
         fail(call, successes, code, isSticky ? 1 : 0)
     }
 
+    /// So many devices are there.
     public func setDevices(_ count: Int32) {
         symbol("fake_set_devices", as: (@convention(c) (Int32) -> Void).self)(count)
     }

@@ -31,7 +31,7 @@ struct DeviceCommandTests {
         let scratch = try Scratch()
         for index in 0..<200 { try scratch.write("\(index)".utf8, to: "src/\(index).cls") }
         let packed = try ToolProcess.headrace(
-            "pack", scratch.path("src"), "-o", scratch.path("s-%02d.tar"), "--shard-count", "3")
+            "pack", scratch.path("src"), "-o", scratch.path("s-%02d.tar"), "--shard-count", "70")
         try #require(packed.status == 0, "\(packed.error)")
         let fake = try FakeDriver()
         let arguments = [

@@ -22,7 +22,8 @@ struct TrainingTests {
                 try scratch.write("\(label)".utf8, to: "\(part)/\(index).cls")
             }
             let packed = try ToolProcess.headrace(
-                "pack", scratch.path(part), "-o", scratch.path("\(part)-%02d.tar.zst"), "--shard-count", "2")
+                "pack", scratch.path(part), "-o", scratch.path("\(part)-%02d.tar.zst"), "--shard-count", "320"
+            )
             try #require(packed.status == 0, "\(packed.error)")
         }
         return scratch
