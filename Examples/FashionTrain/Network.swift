@@ -1,15 +1,14 @@
 /// A network of one hidden layer in plain Swift: pixels, rectified hidden units, ten classes; stochastic gradient
 /// descent with momentum.
 ///
-/// Hidden units go in blocks of 32: a block's sums stay in registers while a row of pixels passes, and pixels that are
-/// black, as half of them are here, cost nothing.
+/// Nearly all the work is one loop, ``add(_:_:to:count:)`` over neighbouring hidden units, which the compiler turns into
+/// vector instructions. Pixels that are black, as half of them are here, cost nothing.
 struct Network {
     static let pixels = 784
     static let classes = 10
-    static let blockUnits = 32
 
     let hidden: Int
-    /// Weights of the hidden layer as `[block][pixel][unit]`, its biases, weights of the output as `[class][unit]`, and its
+    /// Weights of the hidden layer as `[pixel][unit]`, its biases, weights of the output as `[class][unit]`, and its
     /// biases: one after the other, so that a checkpoint is one array.
     private(set) var weights: [Float]
     private(set) var velocities: [Float]
@@ -53,78 +52,48 @@ struct Network {
 
     // MARK: Forward
 
-    /// What the hidden units and the classes come to, for rows of pixels from 0 to 1.
+    /// What the hidden units and the classes come to.
     struct Activity {
         var hidden: [Float]
         /// Probabilities.
         var classes: [Float]
     }
 
+    /// For `count` rows of pixels from 0 to 1.
     func run(_ images: [Float], count: Int) -> Activity {
         var activity = Activity(
             hidden: [Float](repeating: 0, count: count * hidden),
             classes: [Float](repeating: 0, count: count * Self.classes))
-        images.withUnsafeBufferPointer { images in
-            weights.withUnsafeBufferPointer { weights in
-                activity.hidden.withUnsafeMutableBufferPointer { units in
-                    for row in 0..<count {
-                        hide(
-                            UnsafeBufferPointer(rebasing: images[(row * Self.pixels)...]), weights, row, units
-                        )
+        weights.withUnsafeBufferPointer { weights in
+            let weights = weights.baseAddress!
+            activity.hidden.withUnsafeMutableBufferPointer { units in
+                for row in 0..<count {
+                    let units = units.baseAddress! + row * hidden
+                    add(1, weights + biasStart, to: units, count: hidden)
+                    for pixel in 0..<Self.pixels {
+                        let value = images[row * Self.pixels + pixel]
+                        if value != 0 { add(value, weights + pixel * hidden, to: units, count: hidden) }
                     }
-                    activity.classes.withUnsafeMutableBufferPointer { classes in
-                        for row in 0..<count { classify(row, UnsafeBufferPointer(units), weights, classes) }
-                    }
+                    for unit in 0..<hidden { units[unit] = max(units[unit], 0) }
                 }
             }
         }
+        for row in 0..<count { classify(row, &activity) }
         return activity
     }
 
-    private func hide(
-        _ image: UnsafeBufferPointer<Float>, _ weights: UnsafeBufferPointer<Float>, _ row: Int,
-        _ units: UnsafeMutableBufferPointer<Float>
-    ) {
-        let blocks = UnsafeRawPointer(weights.baseAddress!)
-        let result = UnsafeMutableRawPointer(units.baseAddress! + row * hidden)
-        for block in 0..<hidden / Self.blockUnits {
-            var sums = blocks.loadUnaligned(
-                fromByteOffset: 4 * (biasStart + block * Self.blockUnits), as: SIMD32<Float>.self)
-            let base = blocks + 4 * block * Self.pixels * Self.blockUnits
-            for pixel in 0..<Self.pixels where image[pixel] != 0 {
-                let column = base.loadUnaligned(
-                    fromByteOffset: 4 * pixel * Self.blockUnits, as: SIMD32<Float>.self)
-                sums += column * image[pixel]
-            }
-            sums.replace(with: 0, where: sums .< 0)
-            result.storeBytes(of: sums, toByteOffset: 4 * block * Self.blockUnits, as: SIMD32<Float>.self)
-        }
-    }
-
-    private func classify(
-        _ row: Int, _ units: UnsafeBufferPointer<Float>, _ weights: UnsafeBufferPointer<Float>,
-        _ classes: UnsafeMutableBufferPointer<Float>
-    ) {
-        var largest = -Float.infinity
+    private func classify(_ row: Int, _ activity: inout Activity) {
+        var scores = [Float](repeating: 0, count: Self.classes)
         for label in 0..<Self.classes {
-            var sums = SIMD32<Float>(repeating: 0)
-            for block in stride(from: 0, to: hidden, by: Self.blockUnits) {
-                let from = UnsafeRawPointer(weights.baseAddress! + outputStart + label * hidden + block)
-                let unit = UnsafeRawPointer(units.baseAddress! + row * hidden + block)
-                sums +=
-                    from.loadUnaligned(as: SIMD32<Float>.self) * unit.loadUnaligned(as: SIMD32<Float>.self)
-            }
-            let score = sums.sum() + weights[outputBiasStart + label]
-            classes[row * Self.classes + label] = score
-            largest = max(largest, score)
+            var sum = weights[outputBiasStart + label]
+            let start = outputStart + label * hidden
+            for unit in 0..<hidden { sum += weights[start + unit] * activity.hidden[row * hidden + unit] }
+            scores[label] = sum
         }
-        var total: Float = 0
-        for label in 0..<Self.classes {
-            let power = exponential(classes[row * Self.classes + label] - largest)
-            classes[row * Self.classes + label] = power
-            total += power
-        }
-        for label in 0..<Self.classes { classes[row * Self.classes + label] /= total }
+        let largest = scores.max() ?? 0
+        let powers = scores.map { exponential($0 - largest) }
+        let total = powers.reduce(0, +)
+        for label in 0..<Self.classes { activity.classes[row * Self.classes + label] = powers[label] / total }
     }
 
     // MARK: Backward
@@ -142,89 +111,82 @@ struct Network {
             scores[place] -= 1
         }
         for place in scores.indices { scores[place] /= Float(count) }
-        let hiddenGradient = gradientOfHidden(scores, activity, count)
-        stepOutput(scores, activity, count, rate, momentum)
-        stepHidden(images, hiddenGradient, count, rate, momentum)
+        let units = gradientOfHidden(scores, activity, count)
+        let step = Step(rate: rate, momentum: momentum)
+        stepOutput(scores, activity, count, step)
+        stepHidden(images, units, count, step)
         return loss / Double(count)
+    }
+
+    private struct Step {
+        let rate: Float
+        let momentum: Float
     }
 
     private func gradientOfHidden(_ scores: [Float], _ activity: Activity, _ count: Int) -> [Float] {
         var gradient = [Float](repeating: 0, count: count * hidden)
-        for row in 0..<count {
-            for label in 0..<Self.classes {
-                let score = scores[row * Self.classes + label]
-                for unit in 0..<hidden {
-                    gradient[row * hidden + unit] += score * weights[outputStart + label * hidden + unit]
+        weights.withUnsafeBufferPointer { weights in
+            gradient.withUnsafeMutableBufferPointer { gradient in
+                for row in 0..<count {
+                    let units = gradient.baseAddress! + row * hidden
+                    for label in 0..<Self.classes {
+                        let from = weights.baseAddress! + outputStart + label * hidden
+                        add(scores[row * Self.classes + label], from, to: units, count: hidden)
+                    }
+                    for unit in 0..<hidden where activity.hidden[row * hidden + unit] <= 0 { units[unit] = 0 }
                 }
-            }
-            for unit in 0..<hidden where activity.hidden[row * hidden + unit] <= 0 {
-                gradient[row * hidden + unit] = 0
             }
         }
         return gradient
     }
 
-    private mutating func move(_ place: Int, by gradient: Float, _ rate: Float, _ momentum: Float) {
-        velocities[place] = momentum * velocities[place] - rate * gradient
-        weights[place] += velocities[place]
-    }
-
-    private mutating func stepOutput(
-        _ scores: [Float], _ activity: Activity, _ count: Int, _ rate: Float, _ momentum: Float
-    ) {
+    private mutating func stepOutput(_ scores: [Float], _ activity: Activity, _ count: Int, _ step: Step) {
+        var sums = [Float](repeating: 0, count: hidden)
         for label in 0..<Self.classes {
-            var sums = [Float](repeating: 0, count: hidden)
+            for unit in 0..<hidden { sums[unit] = 0 }
             var bias: Float = 0
             for row in 0..<count {
                 let score = scores[row * Self.classes + label]
                 bias += score
-                for unit in 0..<hidden { sums[unit] += score * activity.hidden[row * hidden + unit] }
+                activity.hidden.withUnsafeBufferPointer { units in
+                    sums.withUnsafeMutableBufferPointer {
+                        add(score, units.baseAddress! + row * hidden, to: $0.baseAddress!, count: hidden)
+                    }
+                }
             }
-            for unit in 0..<hidden {
-                move(outputStart + label * hidden + unit, by: sums[unit], rate, momentum)
-            }
-            move(outputBiasStart + label, by: bias, rate, momentum)
+            move(outputStart + label * hidden, by: sums, step)
+            move(outputBiasStart + label, by: [bias], step)
         }
     }
 
-    private mutating func stepHidden(
-        _ images: [Float], _ gradient: [Float], _ count: Int, _ rate: Float, _ momentum: Float
-    ) {
-        for unit in 0..<hidden {
-            var bias: Float = 0
-            for row in 0..<count { bias += gradient[row * hidden + unit] }
-            move(biasStart + unit, by: bias, rate, momentum)
-        }
-        // By pixels, so that a pixel of all rows is read in one go.
-        var columns = [Float](repeating: 0, count: images.count)
-        for row in 0..<count {
-            for pixel in 0..<Self.pixels { columns[pixel * count + row] = images[row * Self.pixels + pixel] }
-        }
-        let hidden = hidden
-        weights.withUnsafeMutableBytes { weights in
-            velocities.withUnsafeMutableBytes { velocities in
-                gradient.withUnsafeBytes { gradient in
-                    for block in 0..<hidden / Self.blockUnits {
-                        for pixel in 0..<Self.pixels {
-                            var sums = SIMD32<Float>(repeating: 0)
-                            for row in 0..<count {
-                                let value = columns[pixel * count + row]
-                                if value == 0 { continue }
-                                let from = 4 * (row * hidden + block * Self.blockUnits)
-                                sums +=
-                                    gradient.loadUnaligned(fromByteOffset: from, as: SIMD32<Float>.self)
-                                    * value
-                            }
-                            let place = 4 * (block * Self.pixels + pixel) * Self.blockUnits
-                            var velocity = velocities.loadUnaligned(
-                                fromByteOffset: place, as: SIMD32<Float>.self)
-                            velocity = velocity * momentum - sums * rate
-                            velocities.storeBytes(of: velocity, toByteOffset: place, as: SIMD32<Float>.self)
-                            let weight = weights.loadUnaligned(fromByteOffset: place, as: SIMD32<Float>.self)
-                            weights.storeBytes(
-                                of: weight + velocity, toByteOffset: place, as: SIMD32<Float>.self)
-                        }
+    private mutating func stepHidden(_ images: [Float], _ gradient: [Float], _ count: Int, _ step: Step) {
+        var sums = [Float](repeating: 0, count: hidden)
+        for pixel in 0...Self.pixels {
+            // Behind the last pixel come the biases, as one that is always white.
+            let isBias = pixel == Self.pixels
+            for unit in 0..<hidden { sums[unit] = 0 }
+            gradient.withUnsafeBufferPointer { gradient in
+                sums.withUnsafeMutableBufferPointer { sums in
+                    for row in 0..<count {
+                        let value = isBias ? 1 : images[row * Self.pixels + pixel]
+                        if value == 0 { continue }
+                        add(value, gradient.baseAddress! + row * hidden, to: sums.baseAddress!, count: hidden)
                     }
+                }
+            }
+            move(pixel * hidden, by: sums, step)
+        }
+    }
+
+    /// Moves the weights from `start` on against their gradient.
+    private mutating func move(_ start: Int, by gradient: [Float], _ step: Step) {
+        weights.withUnsafeMutableBufferPointer { weights in
+            velocities.withUnsafeMutableBufferPointer { velocities in
+                let weights = weights.baseAddress! + start
+                let velocities = velocities.baseAddress! + start
+                for place in 0..<gradient.count {
+                    velocities[place] = step.momentum * velocities[place] - step.rate * gradient[place]
+                    weights[place] += velocities[place]
                 }
             }
         }
@@ -239,5 +201,17 @@ struct Network {
             let scores = classes[(row * Self.classes)..<((row + 1) * Self.classes)]
             return scores.indices.max { scores[$0] < scores[$1] }! - row * Self.classes == Int(labels[row])
         }
+    }
+}
+
+/// `to[i] += factor * from[i]`
+@inline(__always)
+private func add(
+    _ factor: Float, _ from: UnsafePointer<Float>, to: UnsafeMutablePointer<Float>, count: Int
+) {
+    var place = 0
+    while place < count {
+        to[place] += factor * from[place]
+        place &+= 1
     }
 }
