@@ -194,9 +194,9 @@ train_network() {
     while [ ! -f "$saved" ] && kill -0 "$process" 2>/dev/null; do sleep 0.1; done
     if kill -9 "$process" 2>/dev/null; then say "killed (SIGKILL); starting it again"; fi
     wait "$process" 2>/dev/null || true
-    local output accuracy
-    output=$("$trainer" "${arguments[@]}" | tee /dev/stderr)
-    accuracy=$(sed -n 's/^test accuracy \([0-9]*\).*/\1/p' <<<"$output")
+    local accuracy
+    "$trainer" "${arguments[@]}" | tee "$data/train.log"
+    accuracy=$(sed -n 's/^test accuracy \([0-9]*\).*/\1/p' "$data/train.log")
     [ "${accuracy:-0}" -ge 87 ] || fail "the network came to ${accuracy:-no accuracy} %, and 87 % are to be had" 1
 }
 

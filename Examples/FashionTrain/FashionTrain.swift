@@ -22,10 +22,10 @@ struct FashionTrain: ParsableCommand {
     @Argument(help: "Shards to test with.")
     var test: String
 
-    @Option(help: "Passes over the data.") var epochs = 8
+    @Option(help: "Passes over the data.") var epochs = 7
     @Option(help: "Samples of a step.") var batch = 64
-    @Option(help: "Hidden units, a multiple of 32.") var hidden = 128
-    @Option(help: "Learning rate of the first epoch; it falls to nothing over the run.") var rate: Float = 0.1
+    @Option(help: "Hidden units, a multiple of 32.") var hidden = 96
+    @Option(help: "Learning rate of the first step; it falls to nothing over the run.") var rate: Float = 0.06
     @Option(help: "Seed of the first weights and of the order.") var seed: UInt64 = 1
     @Option(help: "Steps of each line about the loss.") var logEvery = 200
     @Option(help: "File to go on from and to save to.") var checkpoint: String?
@@ -84,13 +84,15 @@ struct FashionTrain: ParsableCommand {
             .batched(batch, last: .drop)
             .repeated(epochs)
             .loader(on: .host, resuming: saved?.state)
+        // By the index every epoch has as many.
+        let steps = max(1, epochs * (loader.batchesPerEpoch ?? 0))
         while let samples = try loader.next() {
             if samples.epoch > epoch {
                 try judge(network, after: epoch)
                 epoch = samples.epoch
             }
             let (images, labels) = try Self.numbers(samples)
-            let rate = rate * Float(epochs - epoch) / Float(epochs)
+            let rate = rate * max(0, 1 - Float(step) / Float(steps))
             loss.sum += network.train(images, labels, rate: rate, momentum: Self.momentum)
             loss.count += 1
             step += 1

@@ -208,6 +208,14 @@ struct Column: Sendable {
         }
     }
 
+    /// Gives memory back that was never placed.
+    func discardStaging(_ backend: any ComputeBackend) {
+        for index in columns.indices {
+            if let memory = staging[index] { backend.discard(memory) }
+            staging[index] = nil
+        }
+    }
+
     /// Forgets everything but the memory. The caller has let go of the chunks.
     func reset() {
         count = 0

@@ -41,11 +41,9 @@ extension Engine {
                 clock[.handOver].busyNanoseconds += Clock.now() - began
             } else if let oldest = started.first {
                 lock.unlock()
-                let began = Clock.now()
                 oldest.finishPlacing(backend)
                 started.removeFirst()
                 lock.lock()
-                clock[.handOver].busyNanoseconds += Clock.now() - began
                 placementsUnderWay -= 1
                 noteStagingReturned()
                 deliver(oldest)

@@ -53,6 +53,8 @@ final class Engine: @unchecked Sendable {
     /// The sequencer stopped because no slot was free.
     var sequencerWantsSlot = false
     var freeSlots: [BatchSlot] = []
+    /// All there are, wherever they are.
+    private let slots: [BatchSlot]
     /// Slots that were judged and not delivered; a worker gives their memory back.
     var retired: [BatchSlot] = []
     var decodeQueue: [DecodeJob] = []
@@ -101,6 +103,7 @@ final class Engine: @unchecked Sendable {
         let returned = ReleaseSignal()
         arena = ChunkArena(pool: pool, geometry: geometry) { returned.fire() }
         freeSlots = slots
+        self.slots = slots
         lanes = (0..<min(options.lanes, max(1, catalog.shards.count))).map { Lane(number: $0) }
         sequencer = Sequencer(
             supply: self, shuffle: options.shuffle, seed: options.seed, keepsLast: options.lastBatch == .keep)
@@ -208,6 +211,8 @@ final class Engine: @unchecked Sendable {
         }
         for pass in passes { pass.unpacker.abandon() }
         for slot in unseen { slot.unplace(backend) }
+        // Batches in the making; those of consumers were placed, and have no such memory any more.
+        for slot in slots { slot.discardStaging(backend) }
         backend.close()
         arena.forgetPasses()
     }
