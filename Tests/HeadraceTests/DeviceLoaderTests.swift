@@ -214,7 +214,8 @@ private struct PixelDecoder: Decoder {
         do {
             fake.fail(call, after: after, code: 700, isSticky: call == "late")
             // So many columns in the consumer's hands that memory is taken for more.
-            let loader = try loader(dataset.with { $0.heldBatches = 16 })
+            // One worker closes batches in their order, so that the call that fails is that of the third.
+            let loader = try loader(dataset.workers(1).with { $0.heldBatches = 16 })
             var held: [Batch] = []
             var failure: HeadraceError?
             do throws(HeadraceError) {

@@ -158,10 +158,9 @@ extension Engine: Sequencer.Supply {
                 if releases != releasesBefore { sequencerHasWork = true } else { slotsWantMemory = true }
             }
         } catch {
-            lock.withLock {
-                freeSlots.append(slot)
-                terminate(.failure(error))
-            }
+            lock.withLock { freeSlots.append(slot) }
+            // Batches that were given out before are delivered first; one of them may say more.
+            end(error)
         }
         return nil
     }

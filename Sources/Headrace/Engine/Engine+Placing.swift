@@ -18,45 +18,34 @@ extension Engine {
             }
             return lock.withLock { deliver(slot) }
         }
+        // The copy is under way at once, behind those of other batches; nobody has to wait for those first.
+        let began = Clock.now()
+        slot.startPlacing(backend)
         lock.withLock {
+            clock[.handOver].busyNanoseconds += Clock.now() - began
             placing.append(slot)
             placingWork.signal()
         }
     }
 
-    /// The placing thread's life: starts what is ready, oldest first, and waits for copies when there is nothing to
-    /// start, so that several are under way while workers go on.
+    /// The placing thread's life: waits for copies, and lays batches out that have arrived.
     func servePlacing() {
-        var started: [BatchSlot] = []
         lock.lock()
         while !isClosing {
-            if let place = placing.indices.min(by: { placing[$0].sequence < placing[$1].sequence }) {
-                let slot = placing.remove(at: place)
-                placementsUnderWay += 1
-                lock.unlock()
-                let began = Clock.now()
-                slot.startPlacing(backend)
-                started.append(slot)
-                lock.lock()
-                clock[.handOver].busyNanoseconds += Clock.now() - began
-            } else if let oldest = started.first {
-                lock.unlock()
-                oldest.finishPlacing(backend)
-                started.removeFirst()
-                lock.lock()
-                placementsUnderWay -= 1
-                noteStagingReturned()
-                deliver(oldest)
-            } else {
+            guard let place = placing.indices.min(by: { placing[$0].sequence < placing[$1].sequence }) else {
                 placingWork.wait()
+                continue
             }
+            let slot = placing.remove(at: place)
+            placementsUnderWay += 1
+            lock.unlock()
+            slot.finishPlacing(backend)
+            lock.lock()
+            placementsUnderWay -= 1
+            noteStagingReturned()
+            deliver(slot)
         }
         lock.unlock()
-        // Copies that are under way read memory that is freed next.
-        for slot in started {
-            slot.finishPlacing(backend)
-            slot.unplace(backend)
-        }
     }
 
     /// Staging memory is free again as soon as a batch has arrived; the lock is held.

@@ -60,9 +60,9 @@ final class Engine: @unchecked Sendable {
     var decodeQueue: [DecodeJob] = []
     /// Batches whose rows are all there, by sequence number.
     var ready: [Int: BatchSlot] = [:]
-    /// Batches whose rows are all there, for the thread that brings them to the device.
+    /// Batches on their way to the device, for the thread that waits for them.
     var placing: [BatchSlot] = []
-    /// Batches that it has begun with.
+    /// Of these, taken out by that thread.
     var placementsUnderWay = 0
     var ringQueue: [Chunk] = []
     var ringInFlight = 0
