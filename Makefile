@@ -16,10 +16,10 @@ bench:
 	python3 Benchmarks/run.py
 
 format:
-	swift format -i -r Sources Tests Package.swift
+	swift format -i -r Sources Tests Examples Package.swift
 
 lint:
-	swift format lint --strict -r Sources Tests Package.swift
+	swift format lint --strict -r Sources Tests Examples Package.swift
 
 dist:
 	bash Scripts/dist.sh

@@ -45,6 +45,9 @@ let package = Package(
         .target(
             name: "CHeadraceRing", path: "Sources/CURing", cSettings: c,
             linkerSettings: [.linkedLibrary("uring")]),
+        .target(
+            name: "CHeadraceDevice", path: "Sources/CDevice", cSettings: c,
+            linkerSettings: [.linkedLibrary("dl")]),
         .systemLibrary(
             name: "CHeadraceZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"])]),
@@ -59,7 +62,7 @@ let package = Package(
         module("Storage", dependencies: ["HeadraceCore", "CHeadraceRing"]),
         module("Formats", dependencies: ["HeadraceCore", "CHeadraceZstd", "CHeadraceZlib", "CHeadraceLZ4"]),
         module("Decode", dependencies: ["HeadraceCore"]),
-        module("Compute", dependencies: ["HeadraceCore"]),
+        module("Compute", dependencies: ["HeadraceCore", "CHeadraceDevice"]),
         module("Tiers", dependencies: ["HeadraceCore"]),
         .target(
             name: "Headrace",
@@ -79,21 +82,32 @@ let package = Package(
         .executableTarget(
             name: "Pipebench",
             dependencies: [
-                "Headrace", "HeadraceCore", "HeadraceTiers", "HeadraceStorage", "HeadraceCommandLine",
-                arguments,
+                "Headrace", "HeadraceCore", "HeadraceCompute", "HeadraceTiers", "HeadraceStorage",
+                "HeadraceCommandLine", arguments,
             ],
             path: "Sources/Pipebench", swiftSettings: strict),
+        .executableTarget(
+            name: "fashion-train", dependencies: ["Headrace", "HeadraceCore", arguments],
+            path: "Examples/FashionTrain", swiftSettings: testing),
 
         tests("Core", dependencies: ["HeadraceCore"]),
         tests("Storage", dependencies: ["HeadraceStorage", "HeadraceCore"]),
         tests("Formats", dependencies: ["HeadraceFormats", "HeadraceCore"]),
         tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore"]),
-        tests("Compute", dependencies: ["HeadraceCompute", "HeadraceCore"]),
+        .target(
+            name: "FakeCUDA", path: "Tests/FakeCUDA", exclude: ["fake_cuda.c", "fake_streams.h"],
+            swiftSettings: testing),
+        tests("Compute", dependencies: ["HeadraceCompute", "HeadraceCore", "FakeCUDA"]),
         tests("Tiers", dependencies: ["HeadraceTiers", "HeadraceCore"]),
         tests(
             "Headrace",
-            dependencies: ["Headrace", "HeadraceCore", "HeadraceFormats", "HeadraceStorage", "HeadraceTiers"]),
-        tests("Tools", dependencies: ["HeadraceTool", "Pipebench", "HeadraceCore"]),
+            dependencies: [
+                "Headrace", "HeadraceCore", "HeadraceCompute", "HeadraceDecode", "HeadraceFormats",
+                "HeadraceStorage", "HeadraceTiers", "FakeCUDA",
+            ]),
+        tests(
+            "Tools",
+            dependencies: ["HeadraceTool", "Pipebench", "fashion-train", "HeadraceCore", "FakeCUDA"]),
         tests("Tidy", dependencies: []),
     ]
 )

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From a real data set to a running loader: packs it, verifies it, reads shuffled epochs and shows that what is
-# delivered depends on neither the I/O engine nor the number of workers. Everything it writes is under data/.
+# From a real data set to a trained network: packs it, verifies it, reads shuffled epochs, shows that what is delivered
+# depends on neither the I/O engine nor the number of workers, and trains a small network, which is killed on the way
+# and goes on. Everything it writes is under data/.
 #
 # DEMO_DATASET=local uses files of this machine and touches no package manager.
 # DEMO_SECONDS is how long the measured read takes (default 5).
@@ -27,6 +28,7 @@ build() {
     binaries=$(swift build -c release --show-bin-path)
     headrace=$binaries/headrace
     pipebench=$binaries/pipebench
+    trainer=$binaries/fashion-train
 }
 
 # --- The data set -----------------------------------------------------------------------------------------------
@@ -83,6 +85,7 @@ find_source() {
     source=("$unpacked"/train-images-idx3-ubyte.gz "$unpacked"/train-labels-idx1-ubyte.gz
         "$unpacked"/t10k-images-idx3-ubyte.gz "$unpacked"/t10k-labels-idx1-ubyte.gz)
     fields=(--decode npy=npy --integer cls)
+    images=$unpacked
     name=fashion-mnist
     say "70,000 images of 28 x 28 pixels (60,000 to train, 10,000 to test) with their classes: ${source[0]%/*}"
 }
@@ -172,6 +175,31 @@ compare_digests() {
     say "TFRecord holds the same samples as .tar.zst: set digest $set from both."
 }
 
+# --- Training -------------------------------------------------------------------------------------------------------
+
+# The images to train with and those to test with, each in shards of their own; a network in plain Swift that takes
+# batches from the loader; killed when it has saved its first checkpoint, and started again.
+train_network() {
+    step "Train a network on the shards (Examples/FashionTrain), kill it, and go on"
+    local part saved=$data/$name/train.checkpoint
+    for part in train t10k; do
+        [ -f "$data/$name/$part/.headrace/manifest.json" ] && continue
+        "$headrace" pack "$images/$part"-*-ubyte.gz -o "$data/$name/$part/$part-%03d.tar.zst" \
+            --shard-size 8MiB --overwrite --quiet
+    done
+    local arguments=("$data/$name/train" "$data/$name/t10k" --checkpoint "$saved")
+    rm -f "$saved"
+    "$trainer" "${arguments[@]}" &
+    local process=$!
+    while [ ! -f "$saved" ] && kill -0 "$process" 2>/dev/null; do sleep 0.1; done
+    if kill -9 "$process" 2>/dev/null; then say "killed (SIGKILL); starting it again"; fi
+    wait "$process" 2>/dev/null || true
+    local accuracy
+    "$trainer" "${arguments[@]}" | tee "$data/train.log"
+    accuracy=$(sed -n 's/^test accuracy \([0-9]*\).*/\1/p' "$data/train.log")
+    [ "${accuracy:-0}" -ge 87 ] || fail "the network came to ${accuracy:-no accuracy} %, and 87 % are to be had" 1
+}
+
 started=$SECONDS
 build
 begun=$SECONDS
@@ -183,6 +211,7 @@ pack_and_verify tfrecord tfrecord
 tfrecord=$packed
 measure
 compare_digests
+if [ "$name" = fashion-mnist ]; then train_network; fi
 step "Done"
 say "$((SECONDS - begun)) s after a build of $((begun - started)) s. The shards are in $data/$name; read them with"
 say "  $pipebench read '$tar' --shuffle buffer:4096 ${fields[*]-}"

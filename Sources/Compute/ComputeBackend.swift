@@ -1,6 +1,6 @@
 public import HeadraceCore
 
-/// Where batches are to go: the host's own memory, or later a device's.
+/// Where batches are to go: the host's own memory, or a device's.
 ///
 /// A batch has two lives. While workers fill it, it is ``StagingMemory``, memory that the host writes and the
 /// device can fetch (page-locked, for a GPU). `place` starts its way to the device and takes the staging
@@ -25,15 +25,61 @@ public protocol ComputeBackend: Sendable {
     /// Gives staging memory back that was not placed, because its batch was given up.
     func discard(_ staging: StagingMemory)
 
-    /// Starts bringing the first `byteCount` bytes to the device, and takes the staging memory over. May
-    /// return before they have arrived.
+    /// Starts bringing the first `byteCount` bytes to the device, and takes the staging memory over, also where it
+    /// throws. May return before they have arrived.
     func place(_ staging: StagingMemory, byteCount: Int) throws(HeadraceError) -> Placement
+
+    /// The same for rows of `uint8` images that are to arrive normalised, in the layout that `rows` tells.
+    func place(_ staging: StagingMemory, normalizing rows: NormalizedRows) throws(HeadraceError) -> Placement
 
     /// Waits until the bytes are where ``Placement/address`` says, and throws what went wrong on the way.
     func wait(for placement: Placement) throws(HeadraceError)
 
+    /// Copies bytes of a batch that has arrived into the host's memory, and returns when they are there.
+    func copy(
+        _ bytes: Range<Int>, of placement: Placement, to memory: UnsafeMutableRawBufferPointer
+    ) throws(HeadraceError)
+
+    /// Says that work on `stream` may read the batch: `release` is then behind all that was queued there before it.
+    func noteUse(of placement: Placement, on stream: DeviceStream)
+
     /// Takes the batch back. Must be called exactly once for every placement, waited for or not.
     func release(_ placement: Placement)
+
+    /// No batch will be placed any more: waits for copies that are under way and frees what nobody holds. What is held
+    /// is freed when it was released, at the latest with the back end itself.
+    func close()
+}
+
+extension ComputeBackend {
+    /// Refused, by back ends that compute nothing.
+    public func place(_ staging: StagingMemory, normalizing rows: NormalizedRows) throws(HeadraceError)
+        -> Placement
+    {
+        discard(staging)
+        throw HeadraceError(
+            .unsupported,
+            "\(device) does not normalise batches; let the decoder do it, or place them on a device that does"
+        )
+    }
+
+    /// Nothing, for back ends without streams.
+    public func noteUse(of placement: Placement, on stream: DeviceStream) {}
+
+    /// Nothing, for back ends that keep nothing.
+    public func close() {}
+}
+
+/// A queue of a device's work, named by its driver's handle: for CUDA a `CUstream` as a number.
+public struct DeviceStream: Hashable, Sendable {
+    /// The handle.
+    public let handle: UInt
+
+    /// The stream with that handle; 1 is CUDA's legacy default stream, as in DLPack.
+    public init(handle: UInt) { self.handle = handle }
+
+    /// CUDA's legacy default stream, which is behind all streams that were not made non-blocking.
+    public static let defaultStream = DeviceStream(handle: 1)
 }
 
 /// A device that batches can be placed on.
@@ -42,6 +88,22 @@ public enum ComputeDevice: Hashable, Sendable, CustomStringConvertible {
     case host
     /// A CUDA device, by its ordinal.
     case cuda(Int)
+
+    /// The device that `description` names; nil for anything else.
+    public init?(_ description: String) {
+        if description == "host" {
+            self = .host
+        } else if description.hasPrefix("cuda:"), let ordinal = Int(description.dropFirst(5)),
+            description == "cuda:\(ordinal)", (0..<Self.cudaDevices).contains(ordinal)
+        {
+            self = .cuda(ordinal)
+        } else {
+            return nil
+        }
+    }
+
+    /// More CUDA devices than a machine has: larger ordinals are slips of the pen.
+    static let cudaDevices = 1024
 
     /// "host" or "cuda:0", as in an option.
     public var description: String {

@@ -43,6 +43,17 @@ public struct HostBackend: ComputeBackend {
     /// Returns at once: what is placed on the host has arrived.
     public func wait(for placement: Placement) throws(HeadraceError) {}
 
+    /// Copies within the host's memory.
+    public func copy(
+        _ bytes: Range<Int>, of placement: Placement, to memory: UnsafeMutableRawBufferPointer
+    ) throws(HeadraceError) {
+        precondition(
+            bytes.lowerBound >= 0 && bytes.upperBound <= placement.byteCount, "bytes beyond the batch")
+        precondition(memory.count >= bytes.count, "no room for the bytes")
+        guard let target = memory.baseAddress, !bytes.isEmpty else { return }
+        unsafe target.copyMemory(from: placement.address + bytes.lowerBound, byteCount: bytes.count)
+    }
+
     /// The mapping goes back to the pool, for the next batch.
     public func release(_ placement: Placement) { giveBack(placement.resource) }
 

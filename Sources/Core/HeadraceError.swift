@@ -157,6 +157,8 @@ extension HeadraceError.Code {
     public static let heldBatches = Self("heldBatches", .environment)
     /// The machine lacks something: threads, memory, a program.
     public static let environment = Self("environment", .environment)
+    /// A device's driver is missing, or refused or failed; the message has its words.
+    public static let device = Self("device", .environment)
     /// The output exists and neither `--overwrite` nor `--resume` was given.
     public static let exists = Self("exists", .environment)
     /// Options that contradict each other or make no sense.

@@ -134,6 +134,18 @@ internal import Synchronization
         }
     }
 
+    /// Counts memory that is mapped elsewhere, as ``takeLarge(_:keeping:)`` does its own; false, and nothing is counted,
+    /// when the budget has no room now.
+    package func reserve(_ bytes: Int, keeping reserve: Int = 0) -> Bool {
+        guard bytes <= limit, reserve <= limit else { return false }
+        return lock.withLock {
+            guard inUse + bytes + reserve <= limit, makeRoom(bytes) else { return false }
+            inUse += bytes
+            grow(bytes)
+            return true
+        }
+    }
+
     package func discharge(_ bytes: Int) {
         lock.withLock {
             inUse -= bytes

@@ -1,4 +1,4 @@
-internal import HeadraceCompute
+public import HeadraceCompute
 internal import HeadraceCore
 internal import HeadraceDecode
 
@@ -9,11 +9,9 @@ final class SlotLease: @unchecked Sendable {
     let engine: Engine
     let slot: BatchSlot
 
-    /// Brings the batch to where it is wanted. A slot that cannot be placed is given back by the error's way out.
-    init(engine: Engine, slot: BatchSlot) throws(HeadraceError) {
+    init(engine: Engine, slot: BatchSlot) {
         self.engine = engine
         self.slot = slot
-        try slot.place(engine.backend)
     }
 
     deinit { engine.takeBack(slot) }
@@ -74,6 +72,16 @@ public final class Batch: Sendable {
         for place in range { names.append(lease.engine.names.name(of: unsafe view.fields![place].name)) }
         let columns = lease.engine.columns
         return columns.isEmpty ? names : names.filter { name in columns.contains { $0.field == name } }
+    }
+
+    /// Where the columns of fixed shape are.
+    public var device: ComputeDevice { lease.engine.backend.device }
+
+    /// Says that work given to a device's stream reads the batch; see ``Tensor/noteUse(on:)``.
+    public func noteUse(on stream: DeviceStream) {
+        for placement in lease.slot.placements {
+            if let placement { lease.engine.backend.noteUse(of: placement, on: stream) }
+        }
     }
 
     /// Keys of the rows.

@@ -31,7 +31,7 @@ public final class Loader: AsyncSequence, Sendable {
     /// the same. Holding more than `heldBatches` batches throws `heldBatches`, at once; let one go and call again.
     public func next() throws(HeadraceError) -> Batch? {
         guard let slot = try engine.next() else { return nil }
-        return Batch(try SlotLease(engine: engine, slot: slot))
+        return Batch(SlotLease(engine: engine, slot: slot))
     }
 
     /// Iterates over the remaining batches without blocking a thread of Swift's.
@@ -68,7 +68,7 @@ public final class Loader: AsyncSequence, Sendable {
                 engine.cancel(id)
             }
             guard let slot = try outcome.get() else { return nil }
-            return Batch(try SlotLease(engine: engine, slot: slot))
+            return Batch(SlotLease(engine: engine, slot: slot))
         }
     }
 }

@@ -227,6 +227,7 @@ extension LoaderBuilder {
             "example": "\(options.parsesExamples)",
             "decode": options.fields.map {
                 "\($0.column)=\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)"
+                    + ($0.normalization.map { "|\($0)" } ?? "")
             }
             .joined(separator: " "),
         ]

@@ -21,11 +21,14 @@ struct LoaderBuilder {
     let access: StorageAccess?
     /// Where to go on from.
     let state: LoaderState?
+    /// A driver library in place of the system's.
+    let driver: String?
 
     init(
         _ dataset: Dataset, _ device: ComputeDevice, access: StorageAccess? = nil,
-        resuming state: LoaderState? = nil
+        resuming state: LoaderState? = nil, driver: String? = nil
     ) {
+        self.driver = driver
         self.state = state
         self.access = access
         self.dataset = dataset
@@ -38,9 +41,7 @@ struct LoaderBuilder {
         let cpuAtOpen = Clock.processCPU()
         let ioAtOpen = ProcessIO.now()
         try checkOptions()
-        guard device == .host else {
-            throw HeadraceError(.unsupported, "no back end for the device \(device); batches go to the host")
-        }
+        let cuda = try cudaDevice()
         let names = FieldNames()
         let catalog = try Catalog(dataset.shards, isMixture: options.mixing != nil, names: names)
         if options.direct && !catalog.directories.isEmpty {
@@ -78,7 +79,7 @@ struct LoaderBuilder {
         let slots = makeSlots(probe.columns, pool)
         let engine = Engine(
             options: options, catalog: catalog, columns: probe.columns, pool: pool, geometry: geometry,
-            slots: slots, names: names, openers: opener, backend: HostBackend(pool: pool),
+            slots: slots, names: names, openers: opener, backend: try backend(cuda, pool),
             workerCount: workers,
             ringDepth: access.hasFetchThread ? options.queueDepth : nil, laneBytes: opener.laneBytes(geometry)
         )
@@ -91,6 +92,27 @@ struct LoaderBuilder {
             cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes + choice.notes)
         return Loader(
             engine: engine, opening: opening, threads: try start(engine, access, workers))
+    }
+
+    /// The device, where it is not the host; what is missing is said before anything is read.
+    private func cudaDevice() throws(HeadraceError) -> CUDADevice? {
+        switch device {
+        case .host:
+            if let field = options.fields.first(where: { $0.normalization != nil }) {
+                throw HeadraceError(
+                    .usage,
+                    "column '\(field.column)' is to be normalised on the device, but batches go to the host; let its "
+                        + "decoder normalise it")
+            }
+            return nil
+        case .cuda(let ordinal):
+            return try CUDADevice(ordinal, driver: try CUDADriver(path: driver))
+        }
+    }
+
+    private func backend(_ cuda: CUDADevice?, _ pool: SlabPool) throws(HeadraceError) -> any ComputeBackend {
+        guard let cuda else { return HostBackend(pool: pool) }
+        return try CUDABackend(cuda, pool: pool)
     }
 
     /// Where the loader begins: with the first epoch, or where the state says.
@@ -316,7 +338,7 @@ struct LoaderBuilder {
                             + names.all.sorted().joined(separator: ", "))
             }
             let isRepeated = options.fields[..<index].contains { $0.name == field.name }
-            probe.columns.append(Column(field, layout, isRepeated: isRepeated))
+            probe.columns.append(try Column(field, layout, isRepeated: isRepeated))
         }
         return probe
     }
@@ -425,6 +447,9 @@ struct LoaderBuilder {
                     try Thread(name: "headrace-fetch") {
                         engine.serveRing(access.storage, depth: depth)
                     })
+            }
+            if engine.hasPlacer {
+                threads.append(try Thread(name: "headrace-place") { engine.servePlacing() })
             }
             for index in 0..<workers {
                 threads.append(

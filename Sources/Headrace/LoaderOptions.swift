@@ -1,3 +1,4 @@
+public import HeadraceCompute
 public import HeadraceCore
 public import HeadraceDecode
 
@@ -52,6 +53,8 @@ public struct FieldRequest: Sendable {
     public var isOptional: Bool
     /// Name of the column in the batch: the field's, or `FIELD/PART` for a decoder that takes out a part.
     public var column: String
+    /// What the device makes of a column of `uint8` images; nil: it arrives as it was decoded.
+    public var normalization: DeviceNormalization?
 
     /// A request for field `name`, delivered as column `column` (nil: the field's name, and the part's).
     public init(

@@ -1,4 +1,4 @@
-internal import HeadraceCompute
+public import HeadraceCompute
 public import HeadraceCore
 public import HeadraceDecode
 
@@ -6,6 +6,11 @@ public import HeadraceDecode
 ///
 /// Rows of one shape lie in one contiguous tensor. Rows that differ in length stay where they were read until
 /// somebody asks: bytes, text and JSON are given in place, lists of numbers are decoded by the call that wants them.
+///
+/// On a device (``device``) only what has a fixed shape lies there; rows that differ in length stay on the host. What
+/// copies elements (``elements(as:)``) works on either; what gives them in place
+/// (``withUnsafeBytes(_:)``, ``withRow(_:_:)``, ``bytes(ofRow:)``) is for the host, and a program that asks it of a device's tensor is
+/// stopped.
 public struct Tensor: Sendable {
     let lease: SlotLease
     /// Name of the column.
@@ -14,7 +19,7 @@ public struct Tensor: Sendable {
     private let field: String
     /// Decoder of rows that are lists.
     let decoder: (any Decoder)?
-    private let placement: Placement?
+    let placement: Placement?
     /// How the rows lie in memory.
     public let layout: ColumnLayout
 
@@ -23,7 +28,7 @@ public struct Tensor: Sendable {
         name = column.name
         field = column.field
         decoder = column.decoder
-        layout = column.layout
+        layout = placement == nil ? column.layout : column.placedLayout
         self.placement = placement
     }
 
@@ -35,6 +40,22 @@ public struct Tensor: Sendable {
         decoder = nil
         layout = .spans(.bytes)
         placement = nil
+    }
+
+    /// Where the elements are: the loader's device for a fixed shape, the host for rows that differ in length.
+    public var device: ComputeDevice { placement?.device ?? .host }
+
+    /// Address of the first element on ``device``, 0 where there are no elements. Good for as long as the tensor or its
+    /// batch is kept; see ``noteUse(on:)``.
+    public var deviceAddress: UInt { placement.map { unsafe UInt(bitPattern: $0.address) } ?? 0 }
+
+    /// Says that work given to a device's stream reads the tensor: when the batch is let go of, its memory is used
+    /// again only behind all that the stream was given until then.
+    ///
+    /// Work on CUDA's default stream, and on streams that wait for it, as streams do unless they were made
+    /// non-blocking, needs no such word as long as no other stream is named. On the host it means nothing.
+    public func noteUse(on stream: DeviceStream) {
+        if let placement { lease.engine.backend.noteUse(of: placement, on: stream) }
     }
 
     /// Number of rows.
@@ -60,18 +81,20 @@ public struct Tensor: Sendable {
 
     /// The rows' elements, one after the other without gaps.
     ///
-    /// A tensor of fixed shape is given in place; spans are gathered into fresh memory first.
+    /// A tensor of fixed shape is given in place; spans are gathered into fresh memory first. Not for tensors on a
+    /// device.
     public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
     {
         guard case .fixed = layout else { return try unsafe withGathered(0..<count, body) }
         // Without memory a tensor of fixed shape is one whose rows have no elements.
         guard let placement else { return try unsafe body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+        demandHost()
         return try unsafe body(
             UnsafeRawBufferPointer(start: placement.address, count: count * layout.rowBytes))
     }
 
     /// The elements of one row: in place for tensors of fixed shape, bytes, text and JSON; empty where a row lacks
-    /// an optional field.
+    /// an optional field. Not for tensors on a device.
     public func withRow<Result>(_ row: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows
         -> Result
     {
@@ -81,6 +104,7 @@ public struct Tensor: Sendable {
             guard let placement else {
                 return try unsafe body(UnsafeRawBufferPointer(start: nil, count: 0))
             }
+            demandHost()
             let bytes = layout.rowBytes
             return try unsafe body(
                 UnsafeRawBufferPointer(start: placement.address + row * bytes, count: bytes))
@@ -89,6 +113,13 @@ public struct Tensor: Sendable {
         case .spans:
             return try unsafe body(span(row).payload)
         }
+    }
+
+    private func demandHost() {
+        precondition(
+            device == .host,
+            "the tensor '\(name)' is on \(device): its elements have no address on the host; copy them "
+                + "(elements) or hand them on (exportDLPack, deviceAddress)")
     }
 
     func checkRow(_ row: Int) {
@@ -107,9 +138,30 @@ public struct Tensor: Sendable {
         )
     }
 
-    /// A copy of one row's elements as bytes.
+    /// A copy of one row's elements as bytes. Not for tensors on a device.
     public func bytes(ofRow row: Int) -> [UInt8] {
         unsafe withRow(row) { span in unsafe Array(span) }
+    }
+
+    /// A copy from the device.
+    private func copied<Element: TensorElement>(
+        _ bytes: Range<Int>, as type: Element.Type
+    ) throws(HeadraceError) -> [Element] {
+        guard let placement, !bytes.isEmpty else { return [] }
+        let backend = lease.engine.backend
+        var failure: HeadraceError?
+        let elements = unsafe [Element](
+            unsafeUninitializedCapacity: bytes.count / MemoryLayout<Element>.stride
+        ) { memory, count in
+            do throws(HeadraceError) {
+                try unsafe backend.copy(bytes, of: placement, to: UnsafeMutableRawBufferPointer(memory))
+                count = memory.count
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure.placed(field: field) }
+        return elements
     }
 
     /// The rows as strings; bytes that are no UTF-8 are replaced.
@@ -123,6 +175,7 @@ public struct Tensor: Sendable {
         -> [Element]
     {
         try check(type)
+        if device != .host { return try copied(0..<count * layout.rowBytes, as: type) }
         return unsafe withUnsafeBytes { bytes in unsafe Array(bytes.bindMemory(to: Element.self)) }
     }
 
@@ -131,6 +184,11 @@ public struct Tensor: Sendable {
         ofRow row: Int, as type: Element.Type = Element.self
     ) throws(HeadraceError) -> [Element] {
         try check(type)
+        if device != .host {
+            checkRow(row)
+            let bytes = layout.rowBytes
+            return try copied(row * bytes..<(row + 1) * bytes, as: type)
+        }
         return unsafe withRow(row) { bytes in unsafe Array(bytes.bindMemory(to: Element.self)) }
     }
 

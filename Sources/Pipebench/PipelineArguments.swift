@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Headrace
+internal import HeadraceCompute
 internal import HeadraceCore
 
 // Values of the pipeline flags, each with a sentence about what would have been accepted.
@@ -53,6 +54,15 @@ extension EngineRequest {
 
 extension PageCacheState {
     static func argument(_ text: String) throws -> PageCacheState { try choice(text, PageCacheState.self) }
+}
+
+extension ComputeDevice {
+    static func argument(_ text: String) throws -> ComputeDevice {
+        guard let device = ComputeDevice(text) else {
+            throw ValidationError("'\(text)' is no device; write host, or cuda:0 with the device's number")
+        }
+        return device
+    }
 }
 
 /// The fields that one `--decode` asks for.

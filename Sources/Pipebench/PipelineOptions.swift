@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Headrace
 internal import HeadraceCommandLine
+internal import HeadraceCompute
 internal import HeadraceCore
 
 /// The flags that say how a data set is read, shared by all commands that run the loader.
@@ -90,11 +91,12 @@ struct PipelineOptions: ParsableArguments {
             """
             Decode a field; may be repeated. Without it samples are delivered whole, as raw bytes. A part of a \
             field is the column FIELD/PART: an array of an .npz, or the value at a path into a JSON text. \
-            Features of a tf.Example: int64 or float for one number, [3] or [28,28] for a list of that shape, [] \
-            for any length; :N is the default of an absent feature.
+            Tokens are u16 or u32, [N] of them in each row or any number. Features of a tf.Example: int64 or float \
+            for one number, [3] or [28,28] for a list of that shape, [] for any length; :N is the default of an \
+            absent feature.
             """,
             valueName:
-                "FIELD=raw|int|text|json|json:PATH[:TYPE]|npy|npz|npz:NAME,...|int64[SHAPE][:N]|float[SHAPE][:N]|bytes[]"
+                "FIELD=raw|int|text|tokens:u16[N]|json|json:PATH[:TYPE]|npy|npz|npz:NAME,...|int64[SHAPE][:N]|float[SHAPE][:N]|bytes[]"
         ),
         transform: DecodeArgument.argument)
     var decode: [DecodeArgument] = []
@@ -125,6 +127,15 @@ struct PipelineOptions: ParsableArguments {
 
     @Option(help: "Shards read in turn. Part of the order, so it never follows the machine.")
     var lanes = LoaderOptions.defaultLanes
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Where batches go: they stay on the host, or columns of a fixed shape (--decode) are copied to a CUDA device \
+            through page-locked memory while the next are decoded.
+            """, valueName: "host|cuda:N"),
+        transform: ComputeDevice.argument)
+    var device = ComputeDevice.host
 
     @Option(help: "Threads that unpack and decode (default: one for each core). Never changes the result.")
     var workers: Int?

@@ -91,7 +91,8 @@ struct ReadCommand: ParsableCommand {
         for number in 1...runs {
             let label = runs == 1 ? "read" : "run \(number) of \(runs)"
             let run = ReadRun(
-                dataset: Dataset(shards: shards, options: options), pageCache: pipeline.pageCache,
+                dataset: Dataset(shards: shards, options: options), device: pipeline.device,
+                pageCache: pipeline.pageCache,
                 stepTime: stepTime, timeLimit: time, stopAfterBatches: stopAfter, interval: interval,
                 isQuiet: flags.quiet, label: label, start: state)
             let result = try run.measure()

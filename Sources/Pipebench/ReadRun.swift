@@ -1,10 +1,12 @@
 internal import Headrace
 internal import HeadraceCommandLine
+internal import HeadraceCompute
 internal import HeadraceCore
 
 /// One run of a loader with a consumer that does nothing but count, or works for a set time on each batch.
 struct ReadRun {
     var dataset: Dataset
+    var device: ComputeDevice
     var pageCache: PageCacheState
     /// How long the consumer works on a batch; nil for one that only takes them.
     var stepTime: TimeSpan?
@@ -21,7 +23,7 @@ struct ReadRun {
     func measure() throws(HeadraceError) -> ReadResult {
         var notes: [String] = []
         if pageCache != .keep { notes = try pageCache.prepare(try dataset.filePaths()) }
-        let loader = try dataset.loader(resuming: start)
+        let loader = try dataset.loader(on: device, resuming: start)
         let totalBytes = dataset.options.epochs.flatMap { epochs -> Int? in
             let (bytes, overflow) = loader.shardByteCount.multipliedReportingOverflow(by: epochs)
             return overflow ? nil : bytes

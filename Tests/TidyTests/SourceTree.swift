@@ -37,8 +37,8 @@ struct SourceTree {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
 
-    /// Swift and C files below `Sources` and `Tests`.
-    static let sources: [Source] = ["Sources", "Tests"].flatMap { files(below: $0) }
+    /// Swift and C files below `Sources`, `Tests` and `Examples`.
+    static let sources: [Source] = ["Sources", "Tests", "Examples"].flatMap { files(below: $0) }
 
     static let manifest = Source(
         "Package.swift",

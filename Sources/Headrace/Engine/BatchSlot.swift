@@ -16,9 +16,15 @@ struct Column: Sendable {
     let isRaw: Bool
     /// An earlier column is decoded from the same field: its bytes are counted there.
     let isRepeated: Bool
+    /// As workers decode it.
     let layout: ColumnLayout
+    /// As the consumer gets it: another one where the device normalises it.
+    let placedLayout: ColumnLayout
+    let normalization: DeviceNormalization?
 
-    init(_ request: FieldRequest, _ layout: ColumnLayout, isRepeated: Bool) {
+    init(_ request: FieldRequest, _ layout: ColumnLayout, isRepeated: Bool) throws(HeadraceError) {
+        normalization = request.normalization
+        placedLayout = try request.normalization?.layout(of: layout, column: request.column) ?? layout
         name = request.column
         field = request.name
         decoder = request.decoder
@@ -60,6 +66,8 @@ struct Column: Sendable {
     var placements: [Placement?]
     /// Not a batch: defective rows of the samples that were left out at the end of an epoch.
     var isRemainder = false
+    /// Why its columns are not where they are wanted.
+    var placementFailure: HeadraceError?
     /// Rows without a sample that only make ranks equal: they are behind those of ``count``, and nowhere in memory.
     var padding = 0
     /// Rows that the epoch delivers elsewhere, too.
@@ -156,23 +164,57 @@ struct Column: Sendable {
         return true
     }
 
-    /// Hands the columns to the back end and waits until they have arrived.
-    func place(_ backend: any ComputeBackend) throws(HeadraceError) {
-        for (index, column) in columns.enumerated() {
-            guard let memory = staging[index] else { continue }
-            staging[index] = nil
-            placements[index] = try backend.place(memory, byteCount: column.layout.rowBytes * count)
-        }
-        for placement in placements {
-            if let placement { try backend.wait(for: placement) }
+    /// Hands the columns to the back end. What it refuses is told with the batch, in its place in the order.
+    func startPlacing(_ backend: any ComputeBackend) {
+        do throws(HeadraceError) {
+            for (index, column) in columns.enumerated() {
+                guard let memory = staging[index] else { continue }
+                staging[index] = nil
+                if let normalization = column.normalization {
+                    let pixels = column.layout.rowBytes / normalization.mean.count
+                    let rows = NormalizedRows(normalization, count: count, pixels: pixels)
+                    placements[index] = try backend.place(memory, normalizing: rows)
+                } else {
+                    placements[index] = try backend.place(memory, byteCount: column.layout.rowBytes * count)
+                }
+            }
+        } catch {
+            fail(error, backend)
         }
     }
 
-    /// Gives the columns' memory back.
+    /// Waits until the columns have arrived.
+    func finishPlacing(_ backend: any ComputeBackend) {
+        do throws(HeadraceError) {
+            for placement in placements {
+                if let placement { try backend.wait(for: placement) }
+            }
+        } catch {
+            fail(error, backend)
+        }
+    }
+
+    private func fail(_ error: HeadraceError, _ backend: any ComputeBackend) {
+        guard placementFailure == nil else { return }
+        placementFailure = HeadraceError(
+            error.code,
+            "batch \(indexInEpoch) of epoch \(epoch) could not be brought to \(backend.device): \(error.message)",
+            at: error.place, cause: error.cause)
+    }
+
+    /// Gives the columns' memory back, where they were placed.
     func unplace(_ backend: any ComputeBackend) {
         for index in columns.indices {
             if let placement = placements[index] { backend.release(placement) }
             placements[index] = nil
+        }
+    }
+
+    /// Gives memory back that was never placed.
+    func discardStaging(_ backend: any ComputeBackend) {
+        for index in columns.indices {
+            if let memory = staging[index] { backend.discard(memory) }
+            staging[index] = nil
         }
     }
 
@@ -186,6 +228,7 @@ struct Column: Sendable {
         repeated = 0
         position = nil
         digests = nil
+        placementFailure = nil
         isRemainder = false
         hasScannerDefects = false
         defects.removeAll(keepingCapacity: true)

@@ -174,6 +174,7 @@ extension Engine {
 
     /// Applies the defect policy to a batch, in order; the error that ends the loader, if one does.
     private func judge(_ slot: BatchSlot) -> HeadraceError? {
+        if let failure = slot.placementFailure { return failure }
         if slot.epoch != delivery.epoch {
             if let error = judgeEpochEnd() { return error }
             delivery.epoch = slot.epoch
@@ -255,6 +256,7 @@ extension Engine {
     func checkForStarvation() {
         guard idleWorkers == workerCount, consumersWaiting > 0 || !waiters.isEmpty, !isClosing else { return }
         guard ringInFlight == 0, ringQueue.isEmpty, !isSequencing, delivery.terminal == nil else { return }
+        guard placing.isEmpty, placementsUnderWay == 0 else { return }
         guard ready[delivery.nextSequence] == nil, delivery.total != delivery.nextSequence,
             delivery.end?.total != delivery.nextSequence
         else { return }

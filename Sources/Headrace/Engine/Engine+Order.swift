@@ -99,16 +99,7 @@ extension Engine {
         guard isClosed else { return }
         // Nobody else touches the slot now: all its runs are in, and it is not in the queue yet.
         slot.closeUp()
-        lock.withLock {
-            ready[slot.sequence] = slot
-            // Waking the consumer costs more than a run of raw rows: where more of those are waiting, it finds several
-            // batches when it comes. Whoever does the last of them wakes it.
-            let isFewer = rowsPerRun < DecodeJob.longestRun || ready.count >= options.prefetch
-            if isFewer || decodeQueue.isEmpty {
-                if ready[delivery.nextSequence] != nil { batchReady.signal() }
-                serveWaiters()
-            }
-        }
+        place(slot)
     }
 
     /// Takes the end of a sequencer's run; at the end of an epoch the next one begins.
@@ -186,10 +177,9 @@ extension Engine: Sequencer.Supply {
                 if releases != releasesBefore { sequencerHasWork = true } else { slotsWantMemory = true }
             }
         } catch {
-            lock.withLock {
-                freeSlots.append(slot)
-                terminate(.failure(error))
-            }
+            lock.withLock { freeSlots.append(slot) }
+            // Batches that were given out before are delivered first; one of them may say more.
+            end(error)
         }
         return nil
     }
@@ -211,6 +201,7 @@ extension Engine: Sequencer.Supply {
     func release(_ chunk: Chunk) { arena.release(chunk) }
 
     func drop(_ slot: BatchSlot) {
+        slot.unplace(backend)
         for chunk in slot.chunks { arena.release(chunk) }
         lock.withLock {
             slot.reset()

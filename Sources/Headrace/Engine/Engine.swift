@@ -31,6 +31,7 @@ final class Engine: @unchecked Sendable {
     let workAvailable: Condition
     let batchReady: Condition
     let ringWork: Condition
+    let placingWork: Condition
 
     // Guarded by `lock` from here on.
     var lanes: [Lane] = []
@@ -52,11 +53,17 @@ final class Engine: @unchecked Sendable {
     /// The sequencer stopped because no slot was free.
     var sequencerWantsSlot = false
     var freeSlots: [BatchSlot] = []
+    /// All there are, wherever they are.
+    private let slots: [BatchSlot]
     /// Slots that were judged and not delivered; a worker gives their memory back.
     var retired: [BatchSlot] = []
     var decodeQueue: [DecodeJob] = []
     /// Batches whose rows are all there, by sequence number.
     var ready: [Int: BatchSlot] = [:]
+    /// Batches on their way to the device, for the thread that waits for them.
+    var placing: [BatchSlot] = []
+    /// Of these, taken out by that thread.
+    var placementsUnderWay = 0
     var ringQueue: [Chunk] = []
     var ringInFlight = 0
     var idleWorkers = 0
@@ -91,10 +98,12 @@ final class Engine: @unchecked Sendable {
         workAvailable = Condition(lock)
         batchReady = Condition(lock)
         ringWork = Condition(lock)
+        placingWork = Condition(lock)
         memoryReturned = Atomic(0)
         let returned = ReleaseSignal()
         arena = ChunkArena(pool: pool, geometry: geometry) { returned.fire() }
         freeSlots = slots
+        self.slots = slots
         lanes = (0..<min(options.lanes, max(1, catalog.shards.count))).map { Lane(number: $0) }
         sequencer = Sequencer(
             supply: self, shuffle: options.shuffle, seed: options.seed, keepsLast: options.lastBatch == .keep)
@@ -173,8 +182,11 @@ final class Engine: @unchecked Sendable {
     func discardUndelivered() {
         // A consumer may still be in a call of its own: what it could see is taken away under the lock, and what
         // returns memory, which takes the lock, happens after.
+        var unseen: [BatchSlot] = []
         let passes = lock.withLock { () -> [ShardPass] in
             var open: [ShardPass] = []
+            unseen = ready.values + placing + retired + [delivery.undelivered].compactMap(\.self)
+            placing = []
             for lane in lanes {
                 for pass in lane.window.map(\.pass) + [lane.pass] {
                     guard let pass, !pass.isOver else { continue }
@@ -198,6 +210,10 @@ final class Engine: @unchecked Sendable {
             return open
         }
         for pass in passes { pass.unpacker.abandon() }
+        for slot in unseen { slot.unplace(backend) }
+        // Batches in the making; those of consumers were placed, and have no such memory any more.
+        for slot in slots { slot.discardStaging(backend) }
+        backend.close()
         arena.forgetPasses()
     }
 
@@ -208,6 +224,7 @@ final class Engine: @unchecked Sendable {
             workAvailable.broadcast()
             batchReady.broadcast()
             ringWork.broadcast()
+            placingWork.broadcast()
             wakeRing?()
             for waiter in waiters { waiter.resume(.success(nil)) }
             waiters = []

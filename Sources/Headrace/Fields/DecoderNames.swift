@@ -26,6 +26,12 @@ extension Decoder where Self == NpzDecoder {
     /// The array of that name of .npz files: column `FIELD/NAME`.
     public static func npz(_ array: String) -> NpzDecoder { NpzDecoder(array: array) }
 }
+extension Decoder where Self == TokenDecoder {
+    /// Little-endian token numbers: `count` of them in every row, or lists of any length.
+    public static func tokens(_ width: TokenWidth, count: Int? = nil) -> TokenDecoder {
+        TokenDecoder(width, count: count)
+    }
+}
 extension Decoder where Self == JSONTextDecoder {
     /// JSON texts, checked, in place; ``Tensor/json(ofRow:)`` reads one.
     public static var json: JSONTextDecoder { JSONTextDecoder() }

@@ -5,7 +5,7 @@ internal import HeadraceDecode
 
 extension FieldRequest {
     private static let kinds =
-        "raw, int, text, json, json:PATH, npy, npz, npz:NAME, int64, float or bytes (with a shape: int64[3], float[])"
+        "raw, int, text, tokens:u16, tokens:u32 (or tokens:u16[N]), json, json:PATH, npy, npz, npz:NAME, int64, float or bytes (with a shape: int64[3], float[])"
 
     /// The columns that `FIELD=KIND` asks for. Throws `usage` for anything else.
     package static func requests(_ text: String) throws(HeadraceError) -> [FieldRequest] {
@@ -49,9 +49,30 @@ extension FieldRequest {
             }
             return arrays.map { NpzDecoder(array: String($0)) }
         }
+        if kind.hasPrefix("tokens:") { return [try tokenDecoder(kind)] }
         if kind == "json" { return [JSONTextDecoder()] }
         if kind.hasPrefix("json:") { return [try jsonDecoder(kind.dropFirst(5))] }
         return try featureDecoder(kind).map { [$0] }
+    }
+
+    /// `tokens:WIDTH`, and `[N]` for rows of that many.
+    private static func tokenDecoder(_ kind: String) throws(HeadraceError) -> TokenDecoder {
+        let parts = kind.dropFirst(7).split(separator: "[", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let width = TokenWidth(rawValue: String(parts[0])) else {
+            throw HeadraceError(
+                .usage,
+                "'\(kind)': tokens are \(TokenWidth.allCases.map(\.rawValue).joined(separator: " or "))")
+        }
+        guard parts.count == 2 else { return TokenDecoder(width) }
+        guard parts[1].last == "]", let count = Int(parts[1].dropLast()), parts[1].first != "+",
+            (1...TokenDecoder.countLimit).contains(count)
+        else {
+            throw HeadraceError(
+                .usage,
+                "'\(kind)': a row has 1 to \(TokenDecoder.countLimit) tokens, as in tokens:\(width.rawValue)[1024]"
+            )
+        }
+        return TokenDecoder(width, count: count)
     }
 
     /// `PATH[:TYPE]`
