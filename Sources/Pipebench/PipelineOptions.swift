@@ -76,6 +76,15 @@ struct PipelineOptions: ParsableArguments {
             "Decode a field that holds a decimal number, as FIELD=int does.", valueName: "FIELD"))
     var integer: [String] = []
 
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Decode a field that holds images, JPEG or PNG; may be repeated. They are read as --transform says.",
+            valueName: "FIELD"))
+    var image: [String] = []
+
+    @OptionGroup var imageFlags: ImageFlags
+
     @Flag(
         help: ArgumentHelp(
             """
@@ -132,10 +141,16 @@ struct PipelineOptions: ParsableArguments {
             throw ValidationError(
                 "--direct reads past the page cache: --page-cache warm would have no effect")
         }
+        do throws(HeadraceError) { _ = try imageRequests() } catch { throw ValidationError(error.message) }
+    }
+
+    private func imageRequests() throws(HeadraceError) -> [FieldRequest] {
+        try FieldRequest.images(
+            image, transform: imageFlags.transform, dtype: imageFlags.dtype, layout: imageFlags.layout)
     }
 
     /// What the loader is asked for. Ranges are checked where the loader is opened.
-    var loaderOptions: LoaderOptions {
+    func loaderOptions() throws(HeadraceError) -> LoaderOptions {
         var options = LoaderOptions()
         options.lanes = lanes
         options.shuffle = shuffle
@@ -150,7 +165,8 @@ struct PipelineOptions: ParsableArguments {
         options.batchSize = batch
         options.lastBatch = last
         options.onDefect = onDefect
-        options.fields = decode.flatMap(\.fields) + integer.map { FieldRequest($0, .integer) }
+        options.fields =
+            decode.flatMap(\.fields) + integer.map { FieldRequest($0, .integer) } + (try imageRequests())
         options.parsesExamples = example
         options.workers = workers
         options.memory = memory
