@@ -39,7 +39,7 @@ static uint8_t luma(const uint8_t *pixel) {
 
 /// `from` moved towards `to` or, with factors above 65536, beyond it.
 static uint8_t between(int32_t from, int32_t to, int32_t factor) {
-    int64_t value = ((int64_t)from * (65536 - factor) + (int64_t)to * factor) >> 16;
+    int64_t value = ((int64_t)from * (65536 - factor) + (int64_t)to * factor + 32768) >> 16;
     return value < 0 ? 0 : value > 255 ? 255 : (uint8_t)value;
 }
 

@@ -18,10 +18,11 @@ internal import HeadraceCore
 
     /// Reads the header of a file, which must stay where it is until ``read(_:_:_:into:)``.
     func open(
-        _ file: UnsafeRawBufferPointer, allowsDamage: Bool
+        _ file: UnsafeRawBufferPointer, allowsDamage: Bool,
+        pixelLimit: Int = ImageLimits.imagePixels
     ) throws(HeadraceError) -> headrace_image_info {
         var limits = headrace_image_limits()
-        limits.pixels = Int64(ImageLimits.imagePixels)
+        limits.pixels = Int64(pixelLimit)
         limits.side = Int32(ImageLimits.imageSide)
         limits.scans = Int32(ImageLimits.imageScans)
         limits.allows_damage = allowsDamage

@@ -15,7 +15,7 @@ public import HeadraceCore
 /// A file that ends too early or that the library calls corrupt is a defect of its sample, and so is one larger
 /// than ``ImageLimits`` allow. Lossless and 12-bit JPEGs are refused by name.
 public struct ImageDecoder: Decoder, CustomStringConvertible {
-    let recipe: ImageRecipe
+    private(set) var recipe: ImageRecipe
     private let transforms: [ImageTransform]
     private let contexts = ImageContextPool()
 
@@ -35,6 +35,13 @@ public struct ImageDecoder: Decoder, CustomStringConvertible {
         self.transforms = transforms
     }
 
+    /// The same with another limit of pixels.
+    package func limited(toPixels limit: Int) -> ImageDecoder {
+        var copy = self
+        copy.recipe.pixelLimit = limit
+        return copy
+    }
+
     /// The steps, element type and layout.
     public var description: String {
         let words = transforms.map(\.description).joined(separator: ",")
@@ -45,7 +52,8 @@ public struct ImageDecoder: Decoder, CustomStringConvertible {
     public func column(for payload: UnsafeRawBufferPointer) throws(HeadraceError) -> ColumnLayout {
         let recipe = recipe
         return try contexts.with { (context) throws(HeadraceError) in
-            let info = try unsafe context.open(payload, allowsDamage: recipe.allowsTruncated)
+            let info = try unsafe context.open(
+                payload, allowsDamage: recipe.allowsTruncated, pixelLimit: recipe.pixelLimit)
             let size = recipe.size ?? recipe.uprightSize(info)
             return .fixed(recipe.elementType, shape: recipe.shape(size))
         }
@@ -78,7 +86,8 @@ public struct ImageDecoder: Decoder, CustomStringConvertible {
         _ pixelLayout: headrace_image_layout,
         _ context: ImageContext, into row: UnsafeMutableRawPointer
     ) throws(HeadraceError) {
-        let info = try unsafe context.open(file, allowsDamage: recipe.allowsTruncated)
+        let info = try unsafe context.open(
+            file, allowsDamage: recipe.allowsTruncated, pixelLimit: recipe.pixelLimit)
         let size = recipe.uprightSize(info)
         if recipe.geometry == .none { try check(size, column) }
         let draws = ImageDraws(seed: seed)

@@ -1,5 +1,5 @@
 internal import CHeadraceImage
-internal import HeadraceCore
+package import HeadraceCore
 
 /// A list of transforms, checked and sorted out: what is done to every image.
 struct ImageRecipe: Hashable, Sendable {
@@ -28,6 +28,7 @@ struct ImageRecipe: Hashable, Sendable {
     var allowsTruncated = false
     var elementType: ElementType
     var layout: ImageLayout
+    var pixelLimit = ImageLimits.imagePixels
 
     /// Throws `usage` where the transforms contradict each other or their numbers make no sense.
     init(
@@ -176,5 +177,5 @@ package enum ImageLimits {
     /// Strength of a change of colour.
     package static let jitter = 10.0
     /// What elements of images can be.
-    static let elementTypes: [ElementType] = [.uint8, .float32, .float16, .bfloat16]
+    package static let elementTypes: [ElementType] = [.uint8, .float32, .float16, .bfloat16]
 }
