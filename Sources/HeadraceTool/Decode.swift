@@ -19,7 +19,8 @@ struct Decode: ParsableCommand {
 
     @OptionGroup var sample: OneSample
     @Option(help: "Name of the field.") var field: String
-    @Option(name: .customLong("as"), help: "How, in the words of pipebench's --decode; without it, as an image.")
+    @Option(
+        name: .customLong("as"), help: "How, in the words of pipebench's --decode; without it, as an image.")
     var kind: String?
     @OptionGroup var imageFlags: ImageFlags
     @Option(help: "Seed of what is random.") var seed: UInt64 = 0
@@ -44,7 +45,8 @@ struct Decode: ParsableCommand {
     private func request() throws(HeadraceError) -> FieldRequest {
         guard let kind else {
             return try FieldRequest.images(
-                [field], transform: imageFlags.transform, dtype: imageFlags.dtype, layout: imageFlags.layout)[0]
+                [field], transform: imageFlags.transform, dtype: imageFlags.dtype, layout: imageFlags.layout)[
+                    0]
         }
         guard imageFlags.transform.isEmpty, imageFlags.dtype == nil else {
             throw HeadraceError(.usage, "--transform and --dtype are for images, which need no --as")
@@ -60,7 +62,9 @@ struct Decode: ParsableCommand {
         let file = try AtomicFile(npy, replacing: true)
         let bytes = try decoded.npyHeader() + decoded.bytes
         let written: Result<Void, HeadraceError> = unsafe bytes.withUnsafeBytes { bytes in
-            do throws(HeadraceError) { return .success(try unsafe file.append(bytes)) } catch { return .failure(error) }
+            do throws(HeadraceError) { return .success(try unsafe file.append(bytes)) } catch {
+                return .failure(error)
+            }
         }
         try written.get()
         try file.commit()

@@ -97,7 +97,12 @@ import Testing
         let one = try rows(dataset.workers(1)).rows
         #expect(one.count == 30 && one[0].pixels.count == 3 * 24 * 24)
         for workers in [2, 5] { #expect(try rows(dataset.workers(workers)).rows == one) }
-        #expect(try rows(dataset.with { $0.engine = .pread; $0.prefetch = 1 }).rows == one)
+        #expect(
+            try rows(
+                dataset.with {
+                    $0.engine = .pread; $0.prefetch = 1
+                }
+            ).rows == one)
     }
 
     /// Another epoch or seed crops otherwise; the same sample of the same epoch does not.

@@ -10,12 +10,14 @@ package struct DecodedField: Sendable {
 
     /// Decodes `payload`; `ordinal` is the sample's place in its shard, which is the data set's only one.
     package init(
-        _ payload: UnsafeRawBufferPointer, _ request: FieldRequest, seed: UInt64, epoch: UInt64, ordinal: UInt64
+        _ payload: UnsafeRawBufferPointer, _ request: FieldRequest, seed: UInt64, epoch: UInt64,
+        ordinal: UInt64
     ) throws(HeadraceError) {
         let layout = try unsafe request.decoder.column(for: payload)
         guard case .fixed(let elementType, let shape) = layout else {
             throw HeadraceError(
-                .usage, "field '\(request.name)' decoded so has no fixed shape: `headrace cat` writes its bytes")
+                .usage,
+                "field '\(request.name)' decoded so has no fixed shape: `headrace cat` writes its bytes")
         }
         var bytes = [UInt8](repeating: 0, count: layout.rowBytes)
         var seed = mixed(seed, epoch, 0, ordinal)
@@ -49,7 +51,9 @@ package struct DecodedField: Sendable {
         case .bfloat16:
             throw HeadraceError(.usage, "an .npy file has no bfloat16: ask for --dtype float32")
         }
-        let order = kind.hasPrefix("|") ? "" : elementType.byteCount == 1 ? "|" : UInt16(1).littleEndian == 1 ? "<" : ">"
+        let order =
+            kind.hasPrefix("|")
+            ? "" : elementType.byteCount == 1 ? "|" : UInt16(1).littleEndian == 1 ? "<" : ">"
         let extents = shape.map { "\($0)," }.joined(separator: " ")
         var text = "{'descr': '\(order)\(kind)', 'fortran_order': False, 'shape': (\(extents)), }"
         // Elements begin at a multiple of 64, as NumPy writes them.
