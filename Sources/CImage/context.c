@@ -48,6 +48,12 @@ uint8_t *headrace_image_reserve(headrace_image_room *room, size_t count) {
     return bytes;
 }
 
+void headrace_image_release(headrace_image_room *room) {
+    free(room->bytes);
+    room->bytes = NULL;
+    room->capacity = 0;
+}
+
 static void note(headrace_image_context *context, int status, const char *format, va_list arguments) {
     context->status = status;
     vsnprintf(context->message, sizeof context->message, format, arguments);

@@ -15,6 +15,9 @@ typedef struct {
 /// At least `count` bytes, aligned for vectors; NULL without memory. What was in it is lost.
 uint8_t *headrace_image_reserve(headrace_image_room *room, size_t count);
 
+/// Gives the memory back.
+void headrace_image_release(headrace_image_room *room);
+
 /// Colours of decoded rows before they become 4 bytes a pixel.
 enum { HEADRACE_ROWS_RGBX = 0, HEADRACE_ROWS_CMYK, HEADRACE_ROWS_RGBA };
 

@@ -11,6 +11,9 @@
 // libpng makes its state anew for every file. Its memory is cut from blocks that are kept, so that a warm context
 // asks the system for none.
 
+/// An interlaced picture larger than this is given back, so that one giant does not stay for ever.
+enum { KEPT_PICTURE_BYTES = 64 << 20 };
+
 enum { BLOCK_BYTES = 1 << 20, BLOCK_LIMIT = 64, CHUNK_BYTES_LIMIT = 8 << 20 };
 
 struct headrace_png {
@@ -233,6 +236,7 @@ int headrace_png_read(headrace_image_context *context) {
         read_straight(context);
     } else {
         read_interlaced(context, passes);
+        if (context->picture_room.capacity > KEPT_PICTURE_BYTES) headrace_image_release(&context->picture_room);
     }
     headrace_image_finish(context);
     return HEADRACE_IMAGE_OK;

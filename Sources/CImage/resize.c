@@ -81,11 +81,13 @@ bool headrace_image_axis_make(headrace_image_axis *axis, const headrace_image_ax
     int32_t highest = (int32_t)ceil(plan->end) - origin;
     axis->from = INT32_MAX;
     axis->to = 0;
+    axis->most_taps = 0;
     for (int32_t index = 0; index < plan->count; index++) {
         int32_t place = plan->is_reversed ? plan->count - 1 - index : index;
         double center = begin + (plan->first + index + 0.5) * scale;
         weigh(axis, place, center, support, filter_scale, 0, highest);
         axis->start[place] += origin;
+        if (axis->taps[place] > axis->most_taps) axis->most_taps = axis->taps[place];
         if (axis->start[place] < axis->from) axis->from = axis->start[place];
         if (axis->start[place] + axis->taps[place] > axis->to) axis->to = axis->start[place] + axis->taps[place];
     }

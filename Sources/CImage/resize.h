@@ -19,6 +19,8 @@ typedef struct {
     int32_t size;
     /// Source pixels that anything depends on.
     int32_t from, to;
+    /// The most taps of a pixel.
+    int32_t most_taps;
     /// Weights of one pixel, a multiple of 4: those beyond `taps` are zero.
     int32_t stride;
     int32_t *start, *taps;

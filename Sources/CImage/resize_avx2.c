@@ -10,41 +10,72 @@
 
 #define VECTORS __attribute__((target("avx2")))
 
-/// Two rows at once, one in each half of a register: weights are broadcast to both.
+/// At most so many taps are read behind the last pixel of a row, where there is slack.
+enum { FEW_TAPS = HEADRACE_ROW_SLACK / 4 / 2 };
+
+/// What is the same for every pixel of a row.
+typedef struct {
+    /// Pixels 0 and 1, or 2 and 3, of 4 bytes each, as four pairs of 16-bit numbers, a pair a channel.
+    __m256i front, back, half;
+} constants;
+
+VECTORS static inline constants make_constants(void) {
+    constants it;
+    it.front = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1, 0, -1, 4, -1, 1, -1, 5, -1, 2,
+                                -1, 6, -1, 3, -1, 7, -1);
+    it.back = _mm256_add_epi8(it.front, _mm256_set1_epi16(8));
+    it.half = _mm256_set1_epi32(1 << (HEADRACE_WEIGHT_BITS - 1));
+    return it;
+}
+
+/// Two rows at once, one in each half of a register: weights are broadcast to both. The channels of one pixel of the
+/// result, 32 bits each. `few`: the taps of every pixel, where they are so few that it is better to multiply by some
+/// zeros than to have the processor guess the number.
+VECTORS static inline __m256i pixel_of(const headrace_image_axis *axis, int32_t place, const uint8_t *const rows[2],
+                                       int32_t first_column, int32_t few, const constants *it) {
+    size_t offset = 4 * (size_t)(axis->start[place] - first_column);
+    const uint8_t *upper = rows[0] + offset, *lower = rows[1] + offset;
+    const int16_t *high = axis->high + (size_t)place * axis->stride;
+    const int16_t *low = axis->low + (size_t)place * axis->stride;
+    __m256i highs = _mm256_setzero_si256(), lows = it->half;
+    int32_t taps = few ? few : axis->taps[place];
+    for (int32_t tap = 0; tap < taps; tap += 4) {
+        __m256i four = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(upper + 4 * tap))),
+            _mm_loadu_si128((const __m128i *)(lower + 4 * tap)), 1);
+        int32_t weights[4];
+        memcpy(weights, high + tap, 8);
+        memcpy(weights + 2, low + tap, 8);
+        __m256i first = _mm256_shuffle_epi8(four, it->front), second = _mm256_shuffle_epi8(four, it->back);
+        highs = _mm256_add_epi32(highs, _mm256_madd_epi16(first, _mm256_set1_epi32(weights[0])));
+        lows = _mm256_add_epi32(lows, _mm256_madd_epi16(first, _mm256_set1_epi32(weights[2])));
+        highs = _mm256_add_epi32(highs, _mm256_madd_epi16(second, _mm256_set1_epi32(weights[1])));
+        lows = _mm256_add_epi32(lows, _mm256_madd_epi16(second, _mm256_set1_epi32(weights[3])));
+    }
+    __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(highs, HEADRACE_WEIGHT_LOW_BITS), lows);
+    return _mm256_srai_epi32(sum, HEADRACE_WEIGHT_BITS);
+}
+
 VECTORS static void horizontal(const headrace_image_axis *axis, const uint8_t *const rows[2], int32_t first_column,
                                uint8_t *const results[2]) {
-    // Pixels 0 and 1, or 2 and 3, of 4 bytes each, as four pairs of 16-bit numbers, a pair a channel.
-    const __m256i front = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1, 0, -1, 4, -1, 1,
-                                           -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1);
-    const __m256i back = _mm256_add_epi8(front, _mm256_set1_epi16(8));
-    const __m256i half = _mm256_set1_epi32(1 << (HEADRACE_WEIGHT_BITS - 1));
-    for (int32_t place = 0; place < axis->size; place++) {
-        size_t offset = 4 * (size_t)(axis->start[place] - first_column);
-        const uint8_t *upper = rows[0] + offset, *lower = rows[1] + offset;
-        const int16_t *high = axis->high + (size_t)place * axis->stride;
-        const int16_t *low = axis->low + (size_t)place * axis->stride;
-        __m256i highs = _mm256_setzero_si256(), lows = half;
-        for (int32_t tap = 0; tap < axis->taps[place]; tap += 4) {
-            __m256i four = _mm256_inserti128_si256(
-                _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(upper + 4 * tap))),
-                _mm_loadu_si128((const __m128i *)(lower + 4 * tap)), 1);
-            int32_t weights[4];
-            memcpy(weights, high + tap, 8);
-            memcpy(weights + 2, low + tap, 8);
-            __m256i first = _mm256_shuffle_epi8(four, front), second = _mm256_shuffle_epi8(four, back);
-            highs = _mm256_add_epi32(highs, _mm256_madd_epi16(first, _mm256_set1_epi32(weights[0])));
-            lows = _mm256_add_epi32(lows, _mm256_madd_epi16(first, _mm256_set1_epi32(weights[2])));
-            highs = _mm256_add_epi32(highs, _mm256_madd_epi16(second, _mm256_set1_epi32(weights[1])));
-            lows = _mm256_add_epi32(lows, _mm256_madd_epi16(second, _mm256_set1_epi32(weights[3])));
-        }
-        __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(highs, HEADRACE_WEIGHT_LOW_BITS), lows);
-        sum = _mm256_srai_epi32(sum, HEADRACE_WEIGHT_BITS);
-        sum = _mm256_packus_epi32(sum, sum);
-        sum = _mm256_packus_epi16(sum, sum);
+    constants it = make_constants();
+    int32_t few = axis->most_taps <= FEW_TAPS ? axis->most_taps : 0, place = 0;
+    for (; place + 4 <= axis->size; place += 4) {
+        __m256i first = pixel_of(axis, place, rows, first_column, few, &it);
+        __m256i second = pixel_of(axis, place + 1, rows, first_column, few, &it);
+        __m256i third = pixel_of(axis, place + 2, rows, first_column, few, &it);
+        __m256i fourth = pixel_of(axis, place + 3, rows, first_column, few, &it);
+        __m256i packed = _mm256_packus_epi16(_mm256_packus_epi32(first, second), _mm256_packus_epi32(third, fourth));
+        _mm_storeu_si128((__m128i *)(results[0] + 4 * (size_t)place), _mm256_castsi256_si128(packed));
+        _mm_storeu_si128((__m128i *)(results[1] + 4 * (size_t)place), _mm256_extracti128_si256(packed, 1));
+    }
+    for (; place < axis->size; place++) {
+        __m256i sum = pixel_of(axis, place, rows, first_column, few, &it);
+        sum = _mm256_packus_epi16(_mm256_packus_epi32(sum, sum), sum);
         int32_t pixel = _mm256_extract_epi32(sum, 0);
-        memcpy(results[0] + 4 * place, &pixel, 4);
+        memcpy(results[0] + 4 * (size_t)place, &pixel, 4);
         pixel = _mm256_extract_epi32(sum, 4);
-        memcpy(results[1] + 4 * place, &pixel, 4);
+        memcpy(results[1] + 4 * (size_t)place, &pixel, 4);
     }
 }
 

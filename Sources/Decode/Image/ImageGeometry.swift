@@ -49,24 +49,30 @@ struct ImageDraws {
     /// The three changes of colour, in random order.
     func jitter(_ strength: ImageRecipe.Jitter) -> headrace_image_jitter {
         var random = SplitMix64(mixed(seed, 3))
-        var steps = [
+        // A tuple: an array would be allocated for every image.
+        var steps = (
             (Int32(HEADRACE_JITTER_BRIGHTNESS), strength.brightness),
             (Int32(HEADRACE_JITTER_CONTRAST), strength.contrast),
-            (Int32(HEADRACE_JITTER_SATURATION), strength.saturation),
-        ]
-        steps.swapAt(2, Int(random.below(3)))
-        steps.swapAt(1, Int(random.below(2)))
+            (Int32(HEADRACE_JITTER_SATURATION), strength.saturation)
+        )
+        switch random.below(3) {
+        case 0: swap(&steps.0, &steps.2)
+        case 1: swap(&steps.1, &steps.2)
+        default: break
+        }
+        if random.below(2) == 0 { swap(&steps.0, &steps.1) }
         func factor(_ strength: Double) -> Int32 {
             let lowest = max(0, 1 - strength)
             return Int32(((lowest + (1 + strength - lowest) * random.unit()) * 65536).rounded())
         }
-        var jitter = headrace_image_jitter()
-        let factors = steps.map { factor($0.1) }
-        func operation(_ place: Int) -> Int32 {
-            steps[place].1 > 0 ? steps[place].0 : Int32(HEADRACE_JITTER_NONE)
+        func operation(_ step: (Int32, Double)) -> Int32 {
+            step.1 > 0 ? step.0 : Int32(HEADRACE_JITTER_NONE)
         }
-        jitter.operation = (operation(0), operation(1), operation(2))
-        jitter.factor = (factors[0], factors[1], factors[2])
+        var jitter = headrace_image_jitter()
+        jitter.operation = (operation(steps.0), operation(steps.1), operation(steps.2))
+        jitter.factor.0 = factor(steps.0.1)
+        jitter.factor.1 = factor(steps.1.1)
+        jitter.factor.2 = factor(steps.2.1)
         return jitter
     }
 }

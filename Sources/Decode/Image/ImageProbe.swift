@@ -29,10 +29,16 @@ package struct ImageProbe: Sendable, Equatable {
 }
 
 /// Reads headers, one after the other, with the memory of one.
-package final class ImageProber {
+@safe package final class ImageProber {
+    /// The pixels of a verified image are of no use to anybody: few of them are made.
+    private static let side = 8
+
     private let context: ImageContext
+    private let room = UnsafeMutableRawPointer.allocate(byteCount: 3 * side * side, alignment: 64)
 
     package init() throws(HeadraceError) { context = try ImageContext() }
+
+    deinit { unsafe room.deallocate() }
 
     /// Throws what a decoder would throw for the header.
     package func probe(_ payload: UnsafeRawBufferPointer) throws(HeadraceError) -> ImageProbe {
@@ -41,5 +47,15 @@ package final class ImageProber {
             format: info.format == HEADRACE_IMAGE_JPEG ? .jpeg : .png, width: Int(info.width),
             height: Int(info.height), channels: Int(info.components), bits: Int(info.bits),
             isProgressive: info.is_progressive, isTurned: info.orientation > 1)
+    }
+
+    /// Decodes all of an image and throws what is wrong with it; returns what the library remarked that is no damage.
+    package func verify(_ payload: UnsafeRawBufferPointer) throws(HeadraceError) -> String? {
+        let info = try unsafe context.open(payload, allowsDamage: false)
+        let recipe = try ImageRecipe([.resize(Self.side)], as: nil, layout: .hwc)
+        var view = recipe.view(width: Int(info.width), height: Int(info.height), ImageDraws(seed: 0))
+        view.whole = true
+        try unsafe context.read(view, headrace_image_jitter(), recipe.pixelLayout, into: room)
+        return context.remark
     }
 }
