@@ -96,10 +96,11 @@ package struct ShardVerifier: Sendable {
     ) throws(HeadraceError) -> Bool {
         var count = 0
         let prober = images ? try ImageProber() : nil
+        var remarks = 0
         try reader.read(isCancelled: isCancelled) { (sample) throws(HeadraceError) in
             if let defect = sample.defect { verdict.add(defect) }
             index?.check(sample, &verdict)
-            if let prober { Self.verifyImages(of: sample, prober, &verdict) }
+            if let prober { Self.verifyImages(of: sample, prober, &remarks, &verdict) }
             count += 1
             if count & 1023 == 0 {
                 if isCancelled() {
@@ -111,16 +112,24 @@ package struct ShardVerifier: Sendable {
             }
             return true
         }
+        if remarks > Self.listedRemarks {
+            verdict.notes.append("and \(remarks - Self.listedRemarks) more remarks on images")
+        }
         if isCancelled() { verdict.isComplete = false }
         return verdict.isComplete
     }
 
+    /// Remarks on images that are told one by one.
+    private static let listedRemarks = 20
+
     private static func verifyImages(
-        of sample: ShardSample, _ prober: ImageProber, _ verdict: inout ShardVerdict
+        of sample: ShardSample, _ prober: ImageProber, _ remarks: inout Int, _ verdict: inout ShardVerdict
     ) {
         for unsafe(name, payload) in unsafe sample.fields where unsafe ImageProbe.isImage(payload) {
             do throws(HeadraceError) {
                 guard let remark = try unsafe prober.verify(payload) else { continue }
+                remarks += 1
+                guard remarks <= listedRemarks else { continue }
                 verdict.notes.append(
                     "sample '\(sample.key ?? "\(sample.index)")', field '\(name)': \(remark)")
             } catch {
