@@ -53,6 +53,8 @@ package enum ShardIndexLayout {
     package static let trailerByteCount = 4
     /// How much of either end of a shard its identity samples.
     package static let sampledByteCount = 64 << 10
+    /// Uncompressed bytes of a shard that a reader accepts (1 PiB).
+    package static let largestUncompressed = 1 << 50
     /// Bytes of the field table that a reader accepts.
     package static let largestFieldTable = 16 << 20
 

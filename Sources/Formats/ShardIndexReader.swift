@@ -64,6 +64,18 @@ package final class ShardIndex: Sendable {
         guard tables.checksum(0..<tables.count) == head.u32(56) else {
             throw mismatch(path, "the checksum of its tables is wrong")
         }
+        guard parsed.codec != .none || parsed.uncompressedByteCount == parsed.shardByteCount else {
+            throw mismatch(
+                path,
+                "its shard is not compressed and has \(parsed.shardByteCount) bytes, and it speaks of "
+                    + "\(parsed.uncompressedByteCount)")
+        }
+        guard parsed.uncompressedByteCount <= Layout.largestUncompressed else {
+            throw mismatch(
+                path,
+                "it claims \(parsed.uncompressedByteCount) uncompressed bytes, more than the limit "
+                    + "largestUncompressed of \(Layout.largestUncompressed)")
+        }
         self.fields = try parseFields(tables, end: fieldTable, path: path)
         self.frames = try parseFrames(
             tables, from: fieldTable, count: frameCount, header: parsed,
@@ -114,6 +126,13 @@ package final class ShardIndex: Sendable {
                 throw mismatch(
                     path,
                     "sample \(index) is said to begin at \(offset), before its predecessor's end at \(floor)")
+            }
+            // Of the first row of a range in the middle no predecessor is known.
+            guard !isGapless || index == seen.lowerBound && index > 0 || offset == floor else {
+                throw mismatch(
+                    path,
+                    "sample \(index) is said to begin at \(offset), and its predecessor ends at \(floor): its header "
+                        + "says that there are no gaps")
             }
             guard header.format.canHold(offset: offset, length: length) else {
                 throw mismatch(

@@ -62,15 +62,18 @@ package struct TarMember: Sendable, Equatable {
     package var isSparse: Bool
 
     /// Whether it is a field of a sample, by WebDataset's rules.
-    package var isField: Bool {
+    package var isField: Bool { key != nil }
+
+    /// The key of the sample that it is a field of; nil for what is none.
+    package var key: ArraySlice<UInt8>? {
         switch type {
         case TarType.regular, TarType.contiguous, TarType.gnuSparse: break
-        case TarType.regularOld: if name.last == UInt8(ascii: "/") { return false }
-        default: return false
+        case TarType.regularOld: if name.last == UInt8(ascii: "/") { return nil }
+        default: return nil
         }
         let kind = unsafe name.withUnsafeBytes { unsafe WebDatasetName($0.bytes) }
-        if case .field = kind { return true }
-        return false
+        guard case .field(let keyLength) = kind else { return nil }
+        return name[..<keyLength]
     }
 }
 

@@ -57,6 +57,36 @@ public struct Dataset: Sendable, CustomStringConvertible {
         }
     }
 
+    /// Several data sets in one loader, by weights; each is a path, a folder or a pattern. See ``Mixing``.
+    ///
+    /// ```swift
+    /// Dataset.mixing([("books/*.tar", weight: 3), ("web/*.tar", weight: 1)], until: .all)
+    /// ```
+    public static func mixing(
+        _ parts: [(shards: String, weight: Int)], until end: MixtureEnd = .firstExhausted,
+        options: LoaderOptions = LoaderOptions()
+    ) -> Dataset {
+        Dataset(shards: parts.map(\.shards), options: options).with {
+            $0.mixing = Mixing(weights: parts.map(\.weight), until: end)
+        }
+    }
+
+    /// Batches of samples of like length, so that padding costs little: the samples of `window` consecutive batches
+    /// are sorted by their length in the shard, cut into batches, and the batches come in random order. Needs the
+    /// shards' indexes.
+    public func bucketedByLength(window: Int = LoaderOptions.defaultBucketWindow) -> Dataset {
+        with { $0.bucketWindow = window }
+    }
+
+    /// Deals the shards to `nodes` nodes once for the whole run, and shuffles within them, so that a node's cache
+    /// serves every epoch but the first. nil: as many nodes as the launcher says.
+    public func affineToNodes(_ nodes: Int? = nil) -> Dataset {
+        with {
+            $0.affinity = .node
+            $0.nodes = nodes
+        }
+    }
+
     /// The share of process `rank` of `worldSize`, instead of the one that the launcher's environment tells.
     public func sharded(rank: Int, of worldSize: Int, uneven: UnevenRanks = .drop) -> Dataset {
         with {
@@ -130,6 +160,7 @@ public struct Dataset: Sendable, CustomStringConvertible {
         case .block(let size): text += ", shuffle block \(size), seed \(options.seed)"
         case .global: text += ", global shuffle, seed \(options.seed)"
         }
+        if let mixing = options.mixing { text += ", mixed \(mixing)" }
         for field in options.fields { text += ", \(field.column)\(field.isOptional ? "?" : "")" }
         return text + ", batch \(options.batchSize))"
     }
@@ -148,6 +179,7 @@ extension LoaderOptions {
         let decoded = fields.map { "\($0.column)=\($0.name)\($0.isOptional ? "?" : "")=\($0.decoder)" }
         return
             "walk \(walk?.rawValue ?? "auto"), lanes \(lanes), shuffle \(shuffle), seed \(seed), epochs \(epochs.map(String.init) ?? "-"), "
-            + "batch \(batchSize) \(lastBatch), defects \(onDefect), fields \(decoded), examples \(parsesExamples)"
+            + "batch \(batchSize) \(lastBatch), defects \(onDefect), fields \(decoded), examples \(parsesExamples), mixing \(mixing.map(String.init(describing:)) ?? "-"), "
+            + "affinity \(affinity) \(nodes ?? 0), bucket \(bucketWindow ?? 0)"
     }
 }

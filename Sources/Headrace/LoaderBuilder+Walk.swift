@@ -9,10 +9,14 @@ struct WalkChoice {
     /// A line for people.
     var reason: String
     var ranks: Ranks
+    /// With an affinity to them.
+    var nodes: Nodes?
     /// Of every shard; nil in a streamed walk.
     var rows: [ShardRows]?
     /// Samples of each shard, where something tells.
     var counts: [Int?]
+    /// What the user should know of the indexes.
+    var notes: [String] = []
 }
 
 /// How much of an indexed walk is under way at once.
@@ -29,14 +33,17 @@ extension LoaderBuilder {
     func chooseWalk(_ catalog: Catalog, workers: Int, budget: Int) throws(HeadraceError) -> WalkChoice {
         let ranks = try Ranks.resolve(
             rank: options.rank, worldSize: options.worldSize, environment: Self.launcherVariables())
+        let nodes = try nodes(of: ranks)
         let demanded = try demandedWalk()
-        let asks = demanded ?? options.walk
+        // A walk that was chosen once is kept: what has been indexed since does not change it.
+        let asks = demanded ?? options.walk ?? state?.walk ?? (options.steps == nil ? nil : .streamed)
         let listed = catalog.shards.map { catalog.directories[$0.number]?.count ?? $0.listed?.sampleCount }
         if asks == .streamed || (asks == nil && ranks.worldSize == 1) {
             let reason = asks == nil ? "one rank, and no order that needs an index" : "as the options say"
             let counts =
                 ranks.worldSize > 1 ? try counts(catalog, listed, workers: workers) : listed
-            return WalkChoice(walk: .streamed, reason: reason, ranks: ranks, rows: nil, counts: counts)
+            return WalkChoice(
+                walk: .streamed, reason: reason, ranks: ranks, nodes: nodes, rows: nil, counts: counts)
         }
         guard catalog.directories.isEmpty else {
             guard asks == nil else {
@@ -45,7 +52,8 @@ extension LoaderBuilder {
                     "a directory of files has no index; 'headrace pack' makes shards of it that have one")
             }
             return WalkChoice(
-                walk: .streamed, reason: "directories have no index", ranks: ranks, rows: nil, counts: listed)
+                walk: .streamed, reason: "directories have no index", ranks: ranks, nodes: nodes,
+                rows: nil, counts: listed)
         }
         let paths = catalog.shards.map(\.path)
         let set = try ShardIndexSet.open(
@@ -55,12 +63,18 @@ extension LoaderBuilder {
             guard asks == nil else { throw missing }
             return WalkChoice(
                 walk: .streamed, reason: "not every shard can be read at random: \(missing.message)",
-                ranks: ranks,
-                rows: nil, counts: counts)
+                ranks: ranks, nodes: nodes, rows: nil, counts: counts)
         }
         let rows = set.entries.compactMap { if case .found(let rows) = $0 { rows } else { nil } }
+        if options.steps != nil {
+            throw HeadraceError(
+                .usage, "the number of steps is for the streamed walk; an indexed one knows its own")
+        }
+        let notes = try notes(rows, catalog, listed)
         let reason = asks == nil ? "several ranks, and every shard has an index" : "as the options say"
-        return WalkChoice(walk: .indexed, reason: reason, ranks: ranks, rows: rows, counts: counts)
+        return WalkChoice(
+            walk: .indexed, reason: reason, ranks: ranks, nodes: nodes, rows: rows, counts: counts,
+            notes: notes)
     }
 
     private func demandedWalk() throws(HeadraceError) -> Walk? {
@@ -76,11 +90,57 @@ extension LoaderBuilder {
                 "this shuffle is one of the \(demanded.rawValue) walk, and the \(walk.rawValue) one is asked for"
             )
         }
-        if options.steps != nil, (demanded ?? options.walk) == .indexed {
-            throw HeadraceError(
-                .usage, "the number of steps is for the streamed walk; an indexed one knows its own")
+        if options.mixing != nil || options.bucketWindow != nil {
+            guard (demanded ?? options.walk) != .streamed else {
+                throw HeadraceError(
+                    .usage,
+                    "\(options.mixing != nil ? "a mixture of data sets" : "bucketing by length") is an indexed walk, and "
+                        + "a streamed one is asked for: shuffle globally or by blocks")
+            }
+            return .indexed
         }
         return demanded
+    }
+
+    /// Holds the indexes against the manifests: samples that an index lacks would be missing without a word.
+    private func notes(
+        _ rows: [ShardRows], _ catalog: Catalog, _ listed: [Int?]
+    ) throws(HeadraceError) -> [String] {
+        var notes: [String] = []
+        for (rows, shard) in zip(rows, catalog.shards) {
+            let place = HeadraceError.Place(shard: shard.path)
+            if rows.leavesOutDamage {
+                guard options.onDefect != .fail else {
+                    throw HeadraceError(
+                        .indexMismatch,
+                        "its index leaves out damaged samples, as whoever made it wished, and defects are to fail: "
+                            + "let them be skipped, repair the shard, or index it anew ('headrace index --rebuild')",
+                        at: place)
+                }
+                notes.append("\(shard.name): its index leaves out damaged samples, and nobody counts them")
+            } else if let count = listed[shard.number], count != rows.sampleCount {
+                throw HeadraceError(
+                    .indexMismatch,
+                    "its index has \(rows.sampleCount) samples and its manifest \(count): one of them was changed "
+                        + "('headrace index --rebuild' makes both anew)", at: place)
+            }
+        }
+        return notes
+    }
+
+    private func nodes(of ranks: Ranks) throws(HeadraceError) -> Nodes? {
+        guard options.affinity == .node else { return nil }
+        guard options.mixing == nil else {
+            throw HeadraceError(
+                .usage, "a mixture of data sets cannot have an affinity to nodes; leave one of them out")
+        }
+        guard let count = options.nodes ?? ranks.nodeCount ?? (ranks.worldSize == 1 ? 1 : nil) else {
+            throw HeadraceError(
+                .usage,
+                "an affinity to nodes needs their number, or a launcher that says how many processes are on each"
+            )
+        }
+        return try Nodes(count: count, worldSize: ranks.worldSize)
     }
 
     /// For a streamed walk of several ranks: what indexes say goes before what manifests say.
@@ -117,14 +177,20 @@ extension LoaderBuilder {
     ///
     /// A batch keeps the memory that its rows lie in, and with a shuffle that can be all of its window: so each batch that
     /// may be held counts as a window.
+    ///
+    /// - Parameters:
+    ///   - sampleBytes: of a sample in its uncompressed shard, on average.
+    ///   - overheadBytes: what a sample takes besides, at most: tables, alignment, gaps that are read along.
     func windowSize(
-        budget: Int, slabBytes: Int, fixedBytes: Int, sampleBytes: Int, heldBatches: Int, blockSize: Int?
+        budget: Int, slabBytes: Int, fixedBytes: Int, sampleBytes: Int, overheadBytes: Int, heldBatches: Int,
+        blockSize: Int?
     ) throws(HeadraceError) -> WindowSize {
         let batch = options.batchSize
-        let batchBytes = max(1, batch * max(1, sampleBytes))
+        let batchBytes = max(1, product(batch, max(1, sampleBytes)))
+        let heldBytes = product(batch, overheadBytes)
         func needed(_ steps: Int, _ ahead: Int) -> Int {
-            let window = steps * batchBytes / 4 * 5 + slabBytes
-            return fixedBytes + ahead * (window + slabBytes) + heldBatches * window
+            let window = product(steps, batchBytes / 4 * 5 + heldBytes) + slabBytes
+            return fixedBytes + product(ahead, window + slabBytes) + product(heldBatches, window)
         }
         var steps = max(
             1,
@@ -154,7 +220,7 @@ extension LoaderBuilder {
     }
 
     /// The options that decide what is delivered, as the state has them.
-    func stateOptions(_ choice: WalkChoice) -> [String: String] {
+    func stateOptions(_ choice: WalkChoice, _ catalog: Catalog) -> [String: String] {
         var words: [String: String] = [
             "shuffle": options.shuffle.words, "seed": "\(options.seed)", "last": options.lastBatch.rawValue,
             "uneven": options.uneven.rawValue, "on_defect": options.onDefect.words,
@@ -164,6 +230,12 @@ extension LoaderBuilder {
             }
             .joined(separator: " "),
         ]
+        if let mixing = options.mixing {
+            words["mix"] =
+                "\(mixing), \(catalog.dataSetStarts.dropFirst().map(String.init).joined(separator: ","))"
+        }
+        if let nodes = choice.nodes { words["affinity"] = "node, \(nodes.count) of them" }
+        if let window = options.bucketWindow { words["bucket_window"] = "\(window)" }
         if choice.walk == .streamed {
             words["lanes"] = "\(options.lanes)"
             if let steps = options.steps { words["steps"] = "\(steps)" }

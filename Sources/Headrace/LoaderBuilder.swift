@@ -42,7 +42,7 @@ struct LoaderBuilder {
             throw HeadraceError(.unsupported, "no back end for the device \(device); batches go to the host")
         }
         let names = FieldNames()
-        let catalog = try Catalog(dataset.shards, names: names)
+        let catalog = try Catalog(dataset.shards, isMixture: options.mixing != nil, names: names)
         if options.direct && !catalog.directories.isEmpty {
             throw HeadraceError(
                 .usage, "direct reads are for shards; a directory of files is read through the page cache")
@@ -88,7 +88,7 @@ struct LoaderBuilder {
             indexNanoseconds: choosingNanoseconds,
             isDirect: options.direct, workers: workers, budget: budget,
             geometry: geometry, lanes: lanes, openedAt: openedAt, openNanoseconds: Clock.now() - openedAt,
-            cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes)
+            cpuAtOpen: cpuAtOpen, ioAtOpen: ioAtOpen, notes: catalog.notes + choice.notes)
         return Loader(
             engine: engine, opening: opening, threads: try start(engine, access, workers))
     }
@@ -100,25 +100,26 @@ struct LoaderBuilder {
         let shards = zip(catalog.shards, choice.counts).map {
             DataFingerprint.Shard(name: $0.name, byteCount: $0.size, sampleCount: $1)
         }
-        let words = stateOptions(choice)
+        let words = stateOptions(choice, catalog)
         let ranks = choice.ranks
         var position = EpochPosition(startOf: 0, worldSize: ranks.worldSize, batchSize: options.batchSize)
-        var digests: (ordered: OrderedDigest, set: SetDigest)?
         if let state {
             position = try state.resumed(
                 by: LoaderState.Loader(
                     walk: choice.walk, shards: shards, options: words, worldSize: ranks.worldSize,
-                    batchSize: options.batchSize, isElastic: choice.walk == .indexed))
-            if let local = state.local, local.rank == ranks.rank, let ordered = local.digest,
-                let set = local.setDigest
-            {
-                digests = (ordered, set)
-            }
+                    batchSize: options.batchSize, isElastic: isElastic(choice, state)))
         }
         let base = StateBase(
             walk: choice.walk, data: DataFingerprint(shards), options: words, ranks: ranks, start: position,
-            digests: digests)
+            carried: state?.carried(rank: ranks.rank, worldSize: ranks.worldSize))
         return (position, base)
+    }
+
+    /// Whether the epoch can go on with other sizes: what a window of bucketing has left belongs to its ranks.
+    private func isElastic(_ choice: WalkChoice, _ state: LoaderState) -> Bool {
+        guard choice.walk == .indexed, choice.nodes == nil else { return false }
+        guard let window = options.bucketWindow, window > 0 else { return true }
+        return state.position.nextStep % window == 0
     }
 
     /// Gives the engine its order, before its threads start.
@@ -127,12 +128,15 @@ struct LoaderBuilder {
         _ access: StorageAccess, _ probe: Probe
     ) throws(HeadraceError) {
         engine.stateBase = start.base
-        if let digests = start.base.digests {
-            engine.delivery.digest = digests.ordered
-            engine.delivery.setDigest = digests.set
+        // At the start of an epoch the one before is still to be judged.
+        engine.delivery.epoch = max(0, start.position.epoch - (start.position.position == 0 ? 1 : 0))
+        if let carried = start.base.carried {
+            engine.delivery.skips = carried.skips
+            engine.delivery.digest = carried.digest ?? OrderedDigest()
+            engine.delivery.setDigest = carried.setDigest ?? SetDigest()
         }
         if let rows = choice.rows {
-            try setOffIndexed(engine, rows, choice.ranks, start.position, access, probe)
+            try setOffIndexed(engine, rows, choice, start.position, access, probe)
         } else {
             try setOffStreamed(engine, choice, start.position)
         }
@@ -142,7 +146,7 @@ struct LoaderBuilder {
     }
 
     private func setOffIndexed(
-        _ engine: Engine, _ rows: [ShardRows], _ ranks: Ranks, _ position: EpochPosition,
+        _ engine: Engine, _ rows: [ShardRows], _ choice: WalkChoice, _ position: EpochPosition,
         _ access: StorageAccess, _ probe: Probe
     ) throws(HeadraceError) {
         let order: SampleOrder =
@@ -152,22 +156,37 @@ struct LoaderBuilder {
             case .none, .buffer: .catalog
             }
         var settings = IndexedOrder.Settings(
-            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch, ranks: ranks,
-            batchSize: options.batchSize, windowSteps: 1,
-            windowBytes: 0, alignment: options.direct ? ChunkGeometry.pageBytes : 1)
+            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch,
+            ranks: choice.ranks, batchSize: options.batchSize, windowSteps: 1, windowBytes: 0,
+            alignment: options.direct ? ChunkGeometry.pageBytes : 1, mixing: options.mixing,
+            nodes: choice.nodes, bucketSteps: options.bucketWindow)
         let pool = engine.arena.pool
         // Indexes know what the first samples only suggest; what lies between samples is read with them.
         let count = rows.reduce(0) { $0 + $1.sampleCount }
-        let bytes = rows.reduce(0) { $0 + $1.uncompressedByteCount }
+        let bytes = rows.reduce(0.0) { $0 + Double($1.uncompressedByteCount) }
+        let sampleBytes = count == 0 ? 0 : Int((bytes / Double(count)).rounded(.up))
         let window = try windowSize(
             budget: pool.limit, slabBytes: pool.slabBytes, fixedBytes: slotBytes(probe, pool) + rowTableBytes,
-            sampleBytes: count == 0 ? 0 : (bytes + count - 1) / count, heldBatches: options.heldBatches,
-            blockSize: settings.blockSize)
+            sampleBytes: sampleBytes,
+            overheadBytes: overheadBytes(sampleBytes, rows, alignment: settings.alignment),
+            heldBatches: options.heldBatches, blockSize: settings.blockSize)
         settings.windowSteps = window.steps
         settings.windowBytes = window.bytes
         let source = try IndexedSource(engine.catalog, rows, storage: access.storage)
         let indexed = try IndexedOrder(source, settings, position: position, supply: engine)
         engine.walk(indexed, windowsAhead: window.ahead)
+    }
+
+    /// What a sample of an indexed walk takes besides its bytes, at most.
+    private func overheadBytes(_ sampleBytes: Int, _ rows: [ShardRows], alignment: Int) -> Int {
+        let tables =
+            MemoryLayout<SampleRecord>.stride + 4 * MemoryLayout<FieldRecord>.stride
+            + MemoryLayout<SampleOrigin>.stride + MemoryLayout<PlannedChunk.Sample>.stride + 64
+        // Frames are kept whole where their samples are half of them; else only the samples are.
+        guard rows.allSatisfy({ $0.codec == .none }) else { return tables + sampleBytes }
+        // Gaps are read along only between samples that lie close together.
+        let gap = min(ReadMerger.defaultLargestGap, 8 * sampleBytes)
+        return tables + max(gap, alignment > 1 ? 2 * alignment : 64)
     }
 
     private func setOffStreamed(
@@ -183,11 +202,17 @@ struct LoaderBuilder {
             let request = ShardShare.Request(
                 worldSize: choice.ranks.worldSize, batchSize: options.batchSize, uneven: options.uneven,
                 last: options.lastBatch, steps: options.steps, isShuffled: options.shuffle != .none,
-                seed: options.seed, epoch: position.epoch)
+                seed: options.seed, epoch: position.epoch, nodes: choice.nodes)
             let dealing = ShardDealing(
                 counts: choice.counts, sizes: engine.catalog.shards.map(\.size), request: request,
                 rank: choice.ranks.rank)
-            _ = try dealing.share(epoch: position.epoch)
+            let share = try dealing.share(epoch: position.epoch)
+            if let steps = share.stepCount, position.nextStep > steps {
+                throw HeadraceError(
+                    .usage,
+                    "the state is behind step \(position.nextStep) of an epoch of \(steps): it is none of this loader"
+                )
+            }
             engine.dealing = dealing
         }
         engine.resumedEpoch = position.epoch
@@ -207,6 +232,17 @@ struct LoaderBuilder {
         try demand((1...4096).contains(options.heldBatches), "the consumer may hold 1 to 4096 batches")
         try demand((1...4096).contains(options.queueDepth), "the queue depth must be 1 to 4096")
         try demand((1...1024).contains(options.workers ?? 1), "the number of workers must be 1 to 1024")
+        if let window = options.bucketWindow {
+            try demand(
+                window >= 1 && window <= PlanLimits.bucketRows / options.batchSize,
+                "a window of bucketing must be 1 batch or more, and at most \(PlanLimits.bucketRows) samples")
+        }
+        if let mixing = options.mixing {
+            try demand(
+                mixing.weights.count == dataset.shards.count,
+                "there are \(mixing.weights.count) weights for \(dataset.shards.count) data sets; each path, folder or "
+                    + "pattern is one data set (a pattern that the shell has expanded is several)")
+        }
         if case .block(let size) = options.shuffle {
             try demand(
                 (1...PlanLimits.blockSize).contains(size),
@@ -364,7 +400,7 @@ struct LoaderBuilder {
     }
 
     /// Sizes come from options and files: a product too large for an `Int` is as good as the largest part of one.
-    private func product(_ left: Int, _ right: Int) -> Int {
+    func product(_ left: Int, _ right: Int) -> Int {
         let (value, overflows) = left.multipliedReportingOverflow(by: right)
         return overflows || value > Int.max / 8 ? Int.max / 8 : value
     }

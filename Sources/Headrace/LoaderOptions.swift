@@ -71,6 +71,8 @@ public struct FieldRequest: Sendable {
 public struct LoaderOptions: Sendable {
     /// Shards read in turn by default. Fixed: the order depends on it, so it never follows the machine.
     public static let defaultLanes = 8
+    /// Batches of a window of bucketing by default.
+    public static let defaultBucketWindow = Bucketing.windowSteps
     /// Samples of a shuffle block by default.
     public static let defaultShuffleBuffer = 1024
     /// Rows of a batch by default.
@@ -88,6 +90,15 @@ public struct LoaderOptions: Sendable {
     public var batchSize = defaultBatchSize
     /// What happens to the rest at the end of an epoch.
     public var lastBatch = LastBatch.keep
+    /// Weights of several data sets, each an element of ``Dataset/shards``; nil: they are one data set.
+    public var mixing: Mixing?
+    /// How shards and nodes belong together.
+    public var affinity = Affinity.none
+    /// Nodes of the job, for an affinity to them; nil: what the launcher says.
+    public var nodes: Int?
+    /// Batches within which samples of like length are brought together, to save padding; nil: as they come. Indexed
+    /// walk; the length is that of the sample in its shard.
+    public var bucketWindow: Int?
     /// Which way the data set is walked; nil: indexed where the shuffle demands it, or where there are several ranks and
     /// every shard has an index, else streamed. What was chosen is in the report, and a resumed run keeps it.
     public var walk: Walk?

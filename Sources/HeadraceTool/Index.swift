@@ -179,6 +179,12 @@ private struct IndexJob: Sendable {
 
     private func keep(_ outcome: inout IndexOutcome) throws(HeadraceError) {
         let (header, frameCount, listing) = try store.kept(ofShard: outcome.shard)
+        guard skips || !header.leavesOutDamage else {
+            throw HeadraceError(
+                .indexMismatch,
+                "the index that is there leaves out damaged samples, as --on-defect skip made it: ask for that again, or "
+                    + "have it made anew (--rebuild)", at: .init(shard: outcome.shard))
+        }
         outcome.state = .kept
         outcome.header = header
         outcome.frameCount = frameCount

@@ -10,14 +10,16 @@ struct Plan: ParsableCommand {
         abstract:
             "Says what a training job will read: batches of every rank, what equal ranks cost, requests.",
         discussion: """
-            Nothing of the shards is read: sample counts come from their manifest or index. An epoch has the same \
-            number of batches on every rank; what does not divide is dropped, padded or repeated, once, at its end. \
+            No sample is read: counts and places come from the shards' manifests and indexes. Walk, windows and reads are \
+            those of a loader with the same flags, and what it would refuse is refused. An epoch has the same number of \
+            batches on every rank; what does not divide is dropped, padded or repeated, once, at its end. \
             Rank and world size also come from RANK and WORLD_SIZE, OMPI_COMM_WORLD_RANK and _SIZE, or SLURM_PROCID \
             and SLURM_NTASKS.
 
             Examples:
               headrace plan 'data/train-*.tar' --shuffle global --world-size 8 --rank 0 --batch 256
               headrace plan data/ --shuffle block:512 --tier object-store -j
+              headrace plan 'books/*.tar' 'web/*.tar' --mix 3,1 --shuffle global
             """)
 
     @Argument(help: "Paths, globs, brace patterns or directories of shards.") var shards: [String]
@@ -28,13 +30,31 @@ struct Plan: ParsableCommand {
             Order: as in the shards; shards in random order and each N samples shuffled (streamed); blocks of N \
             neighbours in random order, shuffled within; or all samples (both need an index).
             """, valueName: "none|buffer:N|block:N|global"), transform: order)
-    var shuffle = PlanRequest.Order.none
+    var shuffle = Shuffle.none
 
     @Option(
         help: ArgumentHelp(
             "Shards front to back, or samples by index (default auto: by index where the shuffle or several ranks want it).",
             valueName: "auto|streamed|indexed"), transform: walk)
     var walk: WalkChoice = .auto
+
+    @Option(
+        help: ArgumentHelp(
+            "Mix: each SHARDS argument is a data set of its own, and these are their weights, in order. Indexed walk.",
+            valueName: "W,W,..."), transform: mixing)
+    var mix: Mixing?
+
+    @Option(
+        help: ArgumentHelp(
+            "When an epoch of a mixture ends: before the first data set runs out, or when all of each was delivered.",
+            valueName: "first-exhausted|all"), transform: choice(MixtureEnd.self))
+    var mixUntil: MixtureEnd?
+
+    @Option(
+        help: ArgumentHelp(
+            "Bring samples of like length together: those of so many consecutive batches are sorted and cut anew.",
+            valueName: "BATCHES"))
+    var bucketWindow: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -65,6 +85,22 @@ struct Plan: ParsableCommand {
     @Option(help: "Batches of each rank, for a streamed walk of shards without counts.") var steps: Int?
 
     @Option(
+        help: ArgumentHelp(
+            "Damaged samples, as a loader is told: an index that leaves some out is refused by fail.",
+            valueName: "fail|skip[:N|:P%]"), transform: defects)
+    var onDefect = DefectPolicy.fail
+
+    @Option(help: ArgumentHelp("Folder of the shards' indexes, if not beside them.", valueName: "DIR"))
+    var index: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Memory of each loader, which limits the windows that are read together (default: as a loader takes here).",
+            valueName: "SIZE"),
+        transform: ByteCount.argument)
+    var memory: ByteCount?
+
+    @Option(
         help: ArgumentHelp("Bytes of each node's cache: says what it would hit.", valueName: "SIZE"),
         transform: ByteCount.argument)
     var cacheLimit: ByteCount?
@@ -79,27 +115,15 @@ struct Plan: ParsableCommand {
 
     enum WalkChoice: Sendable { case auto, streamed, indexed }
 
+    mutating func validate() throws {
+        if mixUntil != nil && mix == nil {
+            throw ValidationError("--mix-until is for a mixture; --mix gives its weights")
+        }
+    }
+
     func run() throws {
-        var request = PlanRequest()
-        request.order = shuffle
-        request.walk =
-            switch walk {
-            case .auto: nil
-            case .streamed: .streamed
-            case .indexed: .indexed
-            }
-        request.affinity = affinity
-        request.seed = seed
-        request.epochs = epochs
-        request.batchSize = batch
-        request.last = last
-        request.uneven = uneven
-        request.ranks = try ranks()
-        request.nodeCount = nodes ?? request.ranks.nodeCount
-        request.steps = steps
-        request.cacheLimit = cacheLimit?.bytes
-        request.tier = tier
-        let plan = try PlanSummary(PlannedShard.list(LongWordLists.unfolded(shards)), request)
+        let dataset = Dataset(shards: LongWordLists.unfolded(shards), options: loaderOptions)
+        let plan = try PlanSummary(PlanRequest(dataset, cacheLimit: cacheLimit?.bytes, tier: tier))
         if output.json {
             try JSONLines(schema: "headrace.plan/1").write(plan.members)
         } else {
@@ -110,15 +134,47 @@ struct Plan: ParsableCommand {
         }
     }
 
-    /// A plan is of all ranks, so the world size alone is enough.
-    private func ranks() throws(HeadraceError) -> Ranks {
-        try Ranks.resolve(
-            rank: rank ?? worldSize.map { _ in 0 }, worldSize: worldSize,
-            environment: Ranks.processEnvironment)
+    private var loaderOptions: LoaderOptions {
+        var options = LoaderOptions()
+        options.shuffle = shuffle
+        options.walk =
+            switch walk {
+            case .auto: nil
+            case .streamed: .streamed
+            case .indexed: .indexed
+            }
+        options.mixing = mix.map { Mixing(weights: $0.weights, until: mixUntil ?? $0.end) }
+        options.bucketWindow = bucketWindow
+        options.affinity = affinity
+        options.seed = seed
+        options.epochs = epochs
+        options.batchSize = batch
+        options.lastBatch = last
+        options.uneven = uneven
+        options.onDefect = onDefect
+        options.rank = rank
+        options.worldSize = worldSize
+        options.nodes = nodes
+        options.steps = steps
+        options.indexFolder = index
+        options.memory = memory
+        return options
     }
 
-    private static func order(_ text: String) throws -> PlanRequest.Order {
-        do throws(HeadraceError) { return try PlanRequest.Order(words: text) } catch {
+    private static func order(_ text: String) throws -> Shuffle {
+        do throws(HeadraceError) { return try Shuffle(planWords: text) } catch {
+            throw ValidationError(error.message)
+        }
+    }
+
+    private static func mixing(_ text: String) throws -> Mixing {
+        do throws(HeadraceError) { return try Mixing(words: text) } catch {
+            throw ValidationError(error.message)
+        }
+    }
+
+    private static func defects(_ text: String) throws -> DefectPolicy {
+        do throws(HeadraceError) { return try DefectPolicy(words: text) } catch {
             throw ValidationError(error.message)
         }
     }
@@ -146,90 +202,5 @@ struct Plan: ParsableCommand {
             throw ValidationError(
                 "'\(text)' is none of \(Value.allCases.map(\.rawValue).joined(separator: ", "))")
         }
-    }
-}
-
-extension PlanSummary {
-    fileprivate var members: [JSONMember] {
-        func number(_ value: Int?) -> JSONValue { value.map { .int($0) } ?? .null }
-        var members = [
-            JSONMember("walk", .string(walk.rawValue)), JSONMember("shuffle", .string("\(order)")),
-            JSONMember("shards", .int(shardCount)), JSONMember("bytes", .int(byteCount)),
-            JSONMember("samples", number(sampleCount)), JSONMember("world_size", .int(worldSize)),
-            JSONMember("nodes", .int(nodeCount)),
-            JSONMember("affinity", .string(affinity.rawValue)), JSONMember("batch", .int(batchSize)),
-            JSONMember("epochs", .int(epochs)), JSONMember("batches_per_rank", number(batchesPerRank)),
-            JSONMember("rows_per_rank", number(rowsPerRank)), JSONMember("dropped", number(droppedCount)),
-            JSONMember("padded", number(paddedCount)), JSONMember("repeated", number(repeatedCount)),
-            JSONMember("least_samples", number(leastSamples)),
-            JSONMember("most_samples", number(mostSamples)),
-        ]
-        if let requests {
-            members += [
-                JSONMember("requests", .int(requests.count)),
-                JSONMember("mean_request_bytes", .int(requests.meanByteCount)),
-                JSONMember("read_bytes", .int(requests.readByteCount)),
-                JSONMember("delivered_bytes", .int(requests.deliveredByteCount)),
-                JSONMember("simulated_windows", .int(requests.simulatedWindows)),
-                JSONMember("windows", .int(requests.windows)),
-            ]
-        }
-        if let cache {
-            members += [
-                JSONMember("cache_limit", .int(cache.limit)),
-                JSONMember("node_bytes", .int(cache.nodeByteCount)),
-                JSONMember("first_epoch_hits", .double(cache.firstEpochHits)),
-                JSONMember("second_epoch_hits", .double(cache.secondEpochHits)),
-            ]
-        }
-        return members + [JSONMember("warnings", .array(warnings.map { .string($0) }))]
-    }
-
-    fileprivate var lines: [String] {
-        var lines = [verdict]
-        let samples = sampleCount.map { counted($0, "sample") } ?? "samples without a count"
-        lines.append(
-            "  data      \(counted(shardCount, "shard")), \(samples), \(ByteCount(byteCount))")
-        let reason = isAutomatic ? " (auto; --walk pins it)" : ""
-        lines.append("  order     \(walk.rawValue) walk\(reason), shuffle \(order)")
-        if let least = leastSamples, let most = mostSamples, worldSize > 1 {
-            let holder = walk == .indexed ? "a node" : "a rank"
-            lines.append("  shares    whole shards: \(least) to \(most) samples for \(holder)")
-        }
-        if let dropped = droppedCount, let padded = paddedCount, let repeated = repeatedCount {
-            lines.append("  tail      \(dropped) dropped, \(padded) padded, \(repeated) repeated in an epoch")
-        }
-        if let requests, requests.count > 0 {
-            var line =
-                "  requests  \(requests.count) an epoch, mean \(ByteCount(requests.meanByteCount)); "
-                + "\(ByteCount(requests.readByteCount)) read for \(ByteCount(requests.deliveredByteCount)) delivered"
-            if requests.simulatedWindows < requests.windows {
-                line += " (from \(requests.simulatedWindows) of \(requests.windows) windows)"
-            }
-            lines.append(line)
-        }
-        if let cache {
-            lines.append(
-                "  cache     \(ByteCount(cache.limit)) a node for \(ByteCount(cache.nodeByteCount)) an epoch: hits "
-                    + "\(percent(cache.firstEpochHits)) of epoch 1, \(percent(cache.secondEpochHits)) of epoch 2"
-            )
-        }
-        return lines
-    }
-
-    private var verdict: String {
-        guard let batchesPerRank, let rowsPerRank else {
-            return "one rank reads all there is: \(counted(shardCount, "shard")) without sample counts"
-        }
-        let last = rowsPerRank - (batchesPerRank - 1) * batchSize
-        let size = last == batchSize || batchesPerRank == 0 ? "" : ", the last of \(last)"
-        let passes = epochs > 1 ? ", in each of \(epochs) epochs" : ""
-        return "\(counted(worldSize, "rank")) \(worldSize == 1 ? "makes" : "make") "
-            + "\(batchesPerRank) \(batchesPerRank == 1 ? "batch" : "batches") of \(batchSize)\(size)\(passes)"
-    }
-
-    private func percent(_ share: Double) -> String {
-        let tenths = Int((share * 1000).rounded())
-        return "\(tenths / 10).\(tenths % 10) %"
     }
 }

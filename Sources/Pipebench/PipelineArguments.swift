@@ -31,6 +31,22 @@ extension UnevenRanks {
     static func argument(_ text: String) throws -> UnevenRanks { try choice(text, UnevenRanks.self) }
 }
 
+extension Affinity {
+    static func argument(_ text: String) throws -> Affinity { try choice(text, Affinity.self) }
+}
+
+extension MixtureEnd {
+    static func argument(_ text: String) throws -> MixtureEnd { try choice(text, MixtureEnd.self) }
+}
+
+extension Mixing {
+    static func argument(_ text: String) throws -> Mixing {
+        do throws(HeadraceError) { return try Mixing(words: text) } catch {
+            throw ValidationError(error.message)
+        }
+    }
+}
+
 extension EngineRequest {
     static func argument(_ text: String) throws -> EngineRequest { try choice(text, EngineRequest.self) }
 }
@@ -49,6 +65,27 @@ struct DecodeArgument {
         } catch {
             throw ValidationError(error.message)
         }
+    }
+}
+
+/// One `--pad`: a column and the length that its rows are filled up to.
+struct PadArgument {
+    var column: String
+    var length: Int
+    var fill: Double
+
+    static func argument(_ text: String) throws -> PadArgument {
+        if let equals = text.lastIndex(of: "="), equals > text.startIndex {
+            let parts = text[text.index(after: equals)...].split(
+                separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let fill = parts.count > 1 ? Double(parts[1]) : 0
+            if let length = Int(parts[0]), let fill, length >= 1 {
+                return PadArgument(column: String(text[..<equals]), length: length, fill: fill)
+            }
+        }
+        throw ValidationError(
+            "'\(text)' does not say how to pad; write COLUMN=LENGTH or COLUMN=LENGTH:FILL, such as tokens=512"
+        )
     }
 }
 

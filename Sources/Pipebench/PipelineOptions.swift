@@ -21,6 +21,35 @@ struct PipelineOptions: ParsableArguments {
         transform: Walk.argument)
     var walk: Walk?
 
+    @Option(
+        help: ArgumentHelp(
+            "Mix: each SHARDS argument is a data set of its own, and these are their weights, in order. Indexed walk.",
+            valueName: "W,W,..."),
+        transform: Mixing.argument)
+    var mix: Mixing?
+
+    @Option(
+        help: ArgumentHelp(
+            "When an epoch of a mixture ends: before the first data set runs out, or when all of each was delivered.",
+            valueName: "first-exhausted|all"),
+        transform: MixtureEnd.argument)
+    var mixUntil: MixtureEnd?
+
+    @Option(
+        help: ArgumentHelp(
+            "Bring samples of like length together: those of so many consecutive batches are sorted and cut anew.",
+            valueName: "BATCHES"))
+    var bucketWindow: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Deal shards to nodes once for the whole run, so that a node's cache serves every later epoch.",
+            valueName: "none|node"), transform: Affinity.argument)
+    var affinity = Affinity.none
+
+    @Option(help: "Nodes of the job, for an affinity to them (default: what the launcher says).")
+    var nodes: Int?
+
     @Option(help: ArgumentHelp("Folder of the shards' indexes, if not beside them.", valueName: "DIR"))
     var index: String?
 
@@ -85,6 +114,16 @@ struct PipelineOptions: ParsableArguments {
 
     @OptionGroup var imageFlags: ImageFlags
 
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            """
+            Fill the rows of a decoded column up to one length (a longer row is a defect), so that they are one \
+            tensor; may be repeated.
+            """, valueName: "COLUMN=LENGTH[:FILL]"),
+        transform: PadArgument.argument)
+    var pad: [PadArgument] = []
+
     @Flag(
         help: ArgumentHelp(
             """
@@ -137,6 +176,18 @@ struct PipelineOptions: ParsableArguments {
     var pageCache = PageCacheState.keep
 
     mutating func validate() throws {
+        if mixUntil != nil && mix == nil {
+            throw ValidationError("--mix-until is for a mixture; --mix gives its weights")
+        }
+        let columns = fields.map(\.column)
+        if let unknown = pad.first(where: { !columns.contains($0.column) }) {
+            throw ValidationError(
+                "--pad names '\(unknown.column)', which is no decoded column; add --decode "
+                    + "\(unknown.column)=KIND")
+        }
+        if nodes != nil && affinity == .none {
+            throw ValidationError("--nodes is for an affinity to them; add --affinity node")
+        }
         if direct && pageCache == .warm {
             throw ValidationError(
                 "--direct reads past the page cache: --page-cache warm would have no effect")
@@ -149,12 +200,20 @@ struct PipelineOptions: ParsableArguments {
             image, transform: imageFlags.transform, dtype: imageFlags.dtype, layout: imageFlags.layout)
     }
 
+    private var fields: [FieldRequest] {
+        decode.flatMap(\.fields) + integer.map { FieldRequest($0, .integer) }
+    }
+
     /// What the loader is asked for. Ranges are checked where the loader is opened.
     func loaderOptions() throws(HeadraceError) -> LoaderOptions {
         var options = LoaderOptions()
         options.lanes = lanes
         options.shuffle = shuffle
         options.walk = walk
+        options.mixing = mix.map { Mixing(weights: $0.weights, until: mixUntil ?? $0.end) }
+        options.bucketWindow = bucketWindow
+        options.affinity = affinity
+        options.nodes = nodes
         options.indexFolder = index
         options.uneven = uneven
         options.rank = rank
@@ -165,8 +224,13 @@ struct PipelineOptions: ParsableArguments {
         options.batchSize = batch
         options.lastBatch = last
         options.onDefect = onDefect
-        options.fields =
-            decode.flatMap(\.fields) + integer.map { FieldRequest($0, .integer) } + (try imageRequests())
+        options.fields = fields + (try imageRequests())
+        for padding in pad {
+            for index in options.fields.indices where options.fields[index].column == padding.column {
+                let decoder = options.fields[index].decoder
+                options.fields[index].decoder = decoder.padded(to: padding.length, with: padding.fill)
+            }
+        }
         options.parsesExamples = example
         options.workers = workers
         options.memory = memory

@@ -31,6 +31,14 @@ package final class BlockingReader: Reader {
         completed.removeAll(keepingCapacity: true)
     }
 
+    /// Without the lists that others need: for many small reads these cost as much as reading.
+    package func readNow(
+        _ file: any StorageFile, offset: Int, length: Int, into destination: UnsafeMutableRawPointer
+    ) -> Bool {
+        guard let file = file as? LocalFile else { return false }
+        return unsafe file.readNow(offset: offset, length: length, into: destination)
+    }
+
     /// Nothing to do: ``wait(minimum:into:)`` never blocks.
     package func wake() {}
 

@@ -61,6 +61,14 @@ package final class LocalFile: StorageFile {
         }
     }
 
+    /// Reads a range of a buffered file in one call; false where that does not bring all the file has of it.
+    func readNow(offset: Int, length: Int, into destination: UnsafeMutableRawPointer) -> Bool {
+        guard !isDirect, offset >= 0, length > 0, offset < size, length <= PendingRead.callLimit else {
+            return false
+        }
+        return unsafe pread(descriptor, destination, length, offset) == min(length, size - offset)
+    }
+
     /// Tells the kernel that the file will be read from front to back, so that it reads ahead further.
     package func expectSequentialReads() {
         guard !isDirect else { return }

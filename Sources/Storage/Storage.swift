@@ -75,6 +75,10 @@ package protocol Reader: AnyObject {
     /// The same, and waits a little longer for `hoped` reads to be complete: waking up for each read of a deep queue costs
     /// more than the read.
     func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion])
+    /// Reads on the calling thread, if that is what this reader does anyway and nothing speaks against it: all of the
+    /// range that the file has. False: submit it, and be told why it failed, if it does.
+    func readNow(_ file: any StorageFile, offset: Int, length: Int, into destination: UnsafeMutableRawPointer)
+        -> Bool
     /// Makes a blocked or the next ``wait(minimum:into:)`` return early. The one call that other threads may make.
     func wake()
     /// Waits until nothing is in flight, then frees what the reader holds. The reader is unusable afterwards.
@@ -82,6 +86,11 @@ package protocol Reader: AnyObject {
 }
 
 extension Reader {
+    /// Everything is to be submitted.
+    package func readNow(
+        _ file: any StorageFile, offset: Int, length: Int, into destination: UnsafeMutableRawPointer
+    ) -> Bool { false }
+
     /// For readers to which waking up costs nothing.
     package func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion]) {
         wait(minimum: minimum, into: &completions)

@@ -168,8 +168,10 @@ import Testing
                 // The manifest knows the count of samples: it is not what is tested here.
                 try? FileManager.default.removeItem(atPath: ShardIndexLayout.manifestPath(forShard: path))
                 let (batches, report) = try deliver(
-                    Self.walk(fixture).onDefect(.skip(limit: 1000)).workers(1))
-                #expect(batches.flatMap(\.keys).allSatisfy { known.contains($0) || $0.contains(":") })
+                    Self.walk(fixture).parsingExamples().onDefect(.skip(limit: 1000)).workers(1))
+                let keys = batches.flatMap(\.keys)
+                #expect(keys.allSatisfy { known.contains($0) })
+                #expect(Set(keys).count == keys.count, "no sample comes twice")
                 #expect(report.found == rows.count + 20)
                 expectBalance(report)
                 defects += report.skipped

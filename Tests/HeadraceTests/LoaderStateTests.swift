@@ -25,12 +25,7 @@ import Testing
         walk: .streamed, data: DataFingerprint(shards), options: options,
         position: EpochPosition(startOf: 0, worldSize: 1, batchSize: 32),
         local: .init(
-            rank: 0,
-            stream: .init(
-                block: 5, positionInBlock: 17,
-                lanes: [
-                    .init(shard: 3, ordinal: 4, offset: 512), nil, .init(shard: 12, ordinal: 0, offset: 0),
-                ])))
+            rank: 0, skips: .init(total: 12, inEpoch: 5, seenInEpoch: 1700)))
 
     private static func loader(
         _ shards: [DataFingerprint.Shard] = shards, _ options: [String: String] = options,
@@ -75,8 +70,10 @@ import Testing
           "local": {
             "digest": null,
             "rank": 1,
+            "seen_in_epoch": 0,
             "set_digest": "00000000000000ff",
-            "stream": null
+            "skipped": 0,
+            "skipped_in_epoch": 0
           },
           "options": {
             "seed": "1"
@@ -170,9 +167,14 @@ import Testing
         let world = refusal(Self.streamed, Self.loader(walk: .streamed, world: 2, batch: 32))
         #expect(world.contains("2 ranks") && world.contains("headrace index"))
         #expect(refusal(Self.state(), Self.loader(world: 5, elastic: false)).contains("only with 3 ranks"))
-        var beyond = Self.streamed
-        beyond.local?.stream?.lanes = [.init(shard: 13, ordinal: 0, offset: 0)]
-        #expect(refusal(beyond, Self.loader(walk: .streamed, world: 1, batch: 32)).contains("shard 13"))
+    }
+
+    /// Digests and counts of skips are a rank's own, and of no use to a job of another size.
+    @Test func whatIsARanksOwn() {
+        let state = Self.state()
+        #expect(state.carried(rank: 2, worldSize: 3)?.setDigest == SetDigest(value: 7))
+        #expect(state.carried(rank: 1, worldSize: 3) == nil)
+        #expect(state.carried(rank: 2, worldSize: 4) == nil)
     }
 
     /// States of one step agree whatever rank they are of; other steps do not.
@@ -188,6 +190,8 @@ import Testing
         ("\"headrace.state/1\"", "\"headrace.state/2\""), ("\"plan_version\": 1", "\"plan_version\": 2"),
         ("\"epoch\": 3", "\"epoch\": -1"), ("\"epoch\": 3", "\"epoch\": 3.5"),
         ("\"epoch\": 3", "\"epoch\": \"3\""),
+        ("\"epoch\": 3", "\"epoch\": 9223372036854775807"), ("\"skipped\": 0", "\"skipped\": -1"),
+        ("\"seen_in_epoch\": 0", "\"seen_in_epoch\": 9223372036854775807"),
         ("\"epoch\": 3", "\"epoch\": 99999999999999999999"), ("\"epoch\": 3", "\"epochs\": 3"),
         ("\"epoch\": 3", "\"epoch\": 3, \"more\": 1"), ("\"epoch\": 3", "\"epoch\": null"),
         ("\"position\": 1504", "\"position\": 1505"), ("\"position\": 1504", "\"position\": 1000"),

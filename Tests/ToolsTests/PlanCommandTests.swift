@@ -74,7 +74,7 @@ import Testing
         let given = try plan([shards, "--world-size", "2", "--steps", "10", "-j"])
         #expect(try given.objects.last?["batches_per_rank"] as? Int == 10)
         let global = try plan([shards, "--shuffle", "global"])
-        #expect(global.status == 64 && global.error.contains("headrace index"))
+        #expect(global.status == 2 && global.error.contains("headrace index"), "\(global.error)")
     }
 
     /// A shard that was cut is not planned with the count it had.
@@ -87,5 +87,63 @@ import Testing
         let run = try plan([shards])
         #expect(
             run.status == 1 && run.error.contains("x-000003.tar") && run.error.contains("cut or replaced"))
+    }
+
+    /// What of a mixture comes from which data set, for machines and for people.
+    @Test func aMixtureIsTold() throws {
+        let scratch = try Scratch()
+        _ = try packed(scratch)
+        let parts = [scratch.path("x-{000000..000005}.tar"), scratch.path("x-{000006..000007}.tar")]
+        let flags = ["--shuffle", "global", "--mix", "1,1", "--world-size", "3"]
+        let all = try plan(parts + flags + ["--mix-until", "all", "-j"])
+        let object = try #require(try all.objects.last, "\(all.error)")
+        let dataSets = try #require(object["data_sets"] as? [[String: Any]])
+        func numbers(_ name: String) -> [Int?] { dataSets.map { $0[name] as? Int } }
+        #expect(numbers("samples") == [6000, 2000] && numbers("weight") == [1, 1])
+        #expect(numbers("delivered") == [6000, 6000] && numbers("repeated") == [0, 4000])
+        #expect(numbers("left_out") == [0, 0])
+        #expect(object["padded"] as? Int == 0)
+        let first = try plan(parts + flags)
+        let lines = first.lines.filter { $0.hasPrefix("  data set") }
+        #expect(lines.count == 2, "\(first.text)")
+        #expect(
+            lines[0].hasSuffix(
+                "weight 1: 6000 samples, 1999 delivered, 0 repeated, 4001 left out in an epoch"),
+            "\(first.text)")
+        #expect(try plan(parts + ["--mix-until", "all"]).status == 64)
+        let weights = try plan([parts[0]] + flags)
+        #expect(
+            weights.status == 64 && weights.error.contains("2 weights for 1 data sets"), "\(weights.error)")
+    }
+
+    /// Windows, and with them requests, follow the memory that loaders have.
+    @Test func memoryAndLengths() throws {
+        let scratch = try Scratch()
+        let shards = try packed(scratch)
+        func object(_ flags: [String]) throws -> [String: Any] {
+            let run = try plan([shards, "--batch", "64", "-j"] + flags)
+            return try #require(try run.objects.last, "\(run.error)")
+        }
+        let large = try object(["--shuffle", "global", "--memory", "256M"])
+        #expect(large["window_batches"] as? Int == 32 && large["batches"] as? Int == 125)
+        #expect(large["planned_batches"] as? Int == 125)
+        let small = try object(["--shuffle", "global", "--memory", "3M"])
+        #expect(try #require(small["window_batches"] as? Int) < 32)
+        let none = try plan([shards, "--shuffle", "global", "--memory", "100K"])
+        #expect(none.status == 2 && none.error.contains("memory budget"), "\(none.error)")
+        let bucketed = try object(["--bucket-window", "10"])
+        #expect(bucketed["walk"] as? String == "indexed" && bucketed["bucket_window"] as? Int == 10)
+        #expect(try plan([shards, "--bucket-window", "0"]).status == 64)
+    }
+
+    @Test func indexesLieElsewhere() throws {
+        let scratch = try Scratch()
+        _ = try packed(scratch)
+        try FileManager.default.moveItem(
+            atPath: scratch.path(".headrace"), toPath: scratch.path("indexes"))
+        let flags = [scratch.path("x-*.tar"), "--shuffle", "global", "-j"]
+        #expect(try plan(flags).status == 2)
+        let found = try plan(flags + ["--index", scratch.path("indexes")])
+        #expect(try found.objects.last?["samples"] as? Int == 8000, "\(found.error)")
     }
 }

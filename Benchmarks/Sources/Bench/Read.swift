@@ -20,7 +20,7 @@ struct Read: ParsableCommand {
     @Option var batch = 64
     @Option(help: "Memory budget, like 512MiB; the loader's own choice if not given.") var memory: String?
     @Option var epochs = 1
-    @Option(help: "Samples of a shuffle block.") var shuffle: Int?
+    @Option(help: "N (streamed, blocks of N samples), block:N or global (by the index).") var shuffle: String?
     @Flag(help: "Bypass the page cache (O_DIRECT).") var direct = false
     @Option(help: "auto, uring or pread.") var engine = "auto"
     @Option var queueDepth: Int?
@@ -29,7 +29,7 @@ struct Read: ParsableCommand {
     func dataset() throws -> Dataset {
         var dataset = Dataset(shards: shards).batched(batch).workers(workers).repeated(epochs)
         if examples { dataset = dataset.parsingExamples() }
-        if let shuffle { dataset = dataset.shuffled(seed: 1, buffer: shuffle) }
+        if let shuffle { dataset = try shuffled(dataset, shuffle) }
         if let memory { dataset = dataset.memory(try ByteCount(parsing: memory)) }
         guard let engine = EngineRequest(rawValue: engine) else {
             throw ValidationError("--engine \(engine)")
@@ -45,6 +45,15 @@ struct Read: ParsableCommand {
             $0.engine = engine
             if let queueDepth { $0.queueDepth = queueDepth }
         }
+    }
+
+    private func shuffled(_ dataset: Dataset, _ words: String) throws -> Dataset {
+        if words == "global" { return dataset.shuffledGlobally(seed: 1) }
+        if words.hasPrefix("block:"), let block = Int(words.dropFirst(6)) {
+            return dataset.shuffled(seed: 1, block: block)
+        }
+        guard let buffer = Int(words) else { throw ValidationError("--shuffle \(words)") }
+        return dataset.shuffled(seed: 1, buffer: buffer)
     }
 
     func run() throws {

@@ -12,6 +12,9 @@ const char *headrace_errno_name(int number);
 /// Cores in the affinity mask of this process.
 int headrace_cpu_count(void);
 
+/// Asks for the cache line at `address`, which may be any.
+static inline void headrace_prefetch(const void *address) { __builtin_prefetch(address); }
+
 /// Argument `index` of this process; NULL beyond the last.
 const char *headrace_argument(int index);
 

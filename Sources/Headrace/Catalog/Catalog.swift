@@ -23,6 +23,8 @@ struct Catalog: Sendable {
     static let largestShard = 1 << 42
 
     let shards: [Shard]
+    /// Number of the first shard of each data set, and at the end the count of all shards: one data set, but for mixtures.
+    let dataSetStarts: [Int]
     /// Samples of those entries that are directories, by shard number.
     let directories: [Int: [FileSample]]
     /// The shards' names as UTF-8, for keys of samples that have none.
@@ -48,10 +50,32 @@ struct Catalog: Sendable {
     ///
     /// A directory that holds nothing but shards (and indexes of them) stands for these shards, in the order of their
     /// names. Any other directory is a source of samples itself: the files of one stem are a sample.
-    init(_ words: [String], names: FieldNames) throws(HeadraceError) {
+    ///
+    /// - Parameter isMixture: each word is a data set of its own.
+    init(_ words: [String], isMixture: Bool = false, names: FieldNames) throws(HeadraceError) {
         var shards: [Shard] = []
         var directories: [Int: [FileSample]] = [:]
         var notes: [String] = []
+        var starts = [0]
+        for group in isMixture ? words.map({ [$0] }) : [words] {
+            try Self.list(group, names, &shards, &directories, &notes)
+            starts.append(shards.count)
+        }
+        guard !shards.isEmpty else {
+            throw HeadraceError(.usage, "no shards were named")
+        }
+        self.shards = try Self.withManifests(shards)
+        self.directories = directories
+        self.notes = notes
+        dataSetStarts = starts
+        nameBytes = shards.map { Array($0.name.utf8) }
+    }
+
+    /// Puts what `words` mean behind `shards`.
+    private static func list(
+        _ words: [String], _ names: FieldNames, _ shards: inout [Shard],
+        _ directories: inout [Int: [FileSample]], _ notes: inout [String]
+    ) throws(HeadraceError) {
         for path in try ShardPattern.resolve(words) {
             if path.contains("://") {
                 throw HeadraceError(
@@ -82,13 +106,6 @@ struct Catalog: Sendable {
             let size = samples.reduce(0) { $0 + $1.byteCount }
             shards.append(Shard(number: shards.count, path: path, size: size))
         }
-        guard !shards.isEmpty else {
-            throw HeadraceError(.usage, "no shards were named")
-        }
-        self.shards = try Self.withManifests(shards)
-        self.directories = directories
-        self.notes = notes
-        nameBytes = shards.map { Array($0.name.utf8) }
     }
 
     /// Sparse files can claim any size; beyond this, arithmetic on offsets and sums would overflow.

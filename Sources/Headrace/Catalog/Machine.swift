@@ -16,6 +16,9 @@ struct Machine: Sendable {
     /// The default budget never exceeds this: prefetching more does not read faster.
     static let memoryCap = 4 << 30
 
+    /// Files that this process may have open.
+    let openFileLimit: Int
+
     static let current = Machine()
 
     private init() {
@@ -24,6 +27,9 @@ struct Machine: Sendable {
         cores = quota.map { max(1, min(affinity, $0)) } ?? affinity
         memory = Self.memoryLimit()
         processesOnNode = Self.launchedProcesses()
+        var limit = rlimit()
+        let isKnown = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+        openFileLimit = isKnown ? Int(clamping: limit.rlim_cur) : 1024
     }
 
     var defaultWorkers: Int { max(1, cores / processesOnNode) }

@@ -68,6 +68,8 @@ struct Column: Sendable {
     var position: EpochPosition?
     /// Digests of everything delivered up to this batch, where they are computed.
     var digests: (ordered: OrderedDigest, set: SetDigest)?
+    /// Samples left out up to this batch.
+    var skips = LoaderState.Skips()
     /// Runs of rows that are not decoded yet.
     var pendingRuns = 0
     var defects: [(row: Int, error: HeadraceError)] = []

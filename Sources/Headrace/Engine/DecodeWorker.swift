@@ -157,6 +157,8 @@ struct DecodeOutcome {
         unsafe payloads[place] = UnsafeRawBufferPointer(start: nil, count: 0)
         unsafe encodings[place] = .plain
         let origin = unsafe view.origin(of: Int(reference.sample))
+        // A second look at a sample, in a mixture that repeats, is another one.
+        let seed = origin.pass == 0 ? seed : mixed(seed, UInt64(origin.pass))
         unsafe seeds[place] = mixed(
             seed, UInt64(job.slot.epoch), UInt64(origin.shard), UInt64(origin.ordinal))
         if unsafe failed[place] { return nil }

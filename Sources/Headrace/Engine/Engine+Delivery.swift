@@ -29,10 +29,10 @@ struct Delivery {
     var digest = OrderedDigest()
     var setDigest = SetDigest()
     var waitNanoseconds = 0
-    /// Samples and skips of the epoch that is being delivered, for a limit by share.
+    /// The epoch that is being delivered.
     var epoch = 0
-    var seenInEpoch = 0
-    var skippedInEpoch = 0
+    /// What limits of skipping go by: also what was skipped before the run was resumed.
+    var skips = LoaderState.Skips()
 
     /// Defects that a report lists one by one; all are counted.
     static let listedDefects = 100
@@ -177,34 +177,35 @@ extension Engine {
         if slot.epoch != delivery.epoch {
             if let error = judgeEpochEnd() { return error }
             delivery.epoch = slot.epoch
-            delivery.seenInEpoch = 0
-            delivery.skippedInEpoch = 0
+            delivery.skips.seenInEpoch = 0
+            delivery.skips.inEpoch = 0
         }
-        delivery.seenInEpoch += slot.count
+        delivery.skips.seenInEpoch += slot.count
         for (_, error) in slot.defects {
             // Only damaged data can be skipped; a machine that cannot read is not the data's fault.
             if error.code.category != .data { return error }
             if options.onDefect == .fail { return error }
-            delivery.seenInEpoch += 1
+            delivery.skips.seenInEpoch += 1
             delivery.skipped += 1
-            delivery.skippedInEpoch += 1
+            delivery.skips.total += 1
+            delivery.skips.inEpoch += 1
             if delivery.defects.count < Delivery.listedDefects { delivery.defects.append(error) }
-            if case .skip(let limit) = options.onDefect, delivery.skipped > limit {
+            if case .skip(let limit) = options.onDefect, delivery.skips.total > limit {
                 return tooMany(
-                    "\(delivery.skipped) defective samples are more than the limit of \(limit)", error)
+                    "\(delivery.skips.total) defective samples are more than the limit of \(limit)", error)
             }
         }
-        return delivery.seenInEpoch >= Delivery.shareJudgedFrom ? judgeEpochEnd() : nil
+        return delivery.skips.seenInEpoch >= Delivery.shareJudgedFrom ? judgeEpochEnd() : nil
     }
 
     private func judgeEpochEnd() -> HeadraceError? {
         guard case .skipShare(let share) = options.onDefect, let last = delivery.defects.last else {
             return nil
         }
-        guard Double(delivery.skippedInEpoch) > share * Double(delivery.seenInEpoch) else { return nil }
+        guard Double(delivery.skips.inEpoch) > share * Double(delivery.skips.seenInEpoch) else { return nil }
         let percent = (share * 10_000).rounded() / 100
         return tooMany(
-            "\(delivery.skippedInEpoch) of \(delivery.seenInEpoch) samples are defective, more than \(percent) %",
+            "\(delivery.skips.inEpoch) of \(delivery.skips.seenInEpoch) samples are defective, more than \(percent) %",
             last)
     }
 
@@ -222,6 +223,7 @@ extension Engine {
         delivery.padded += slot.padding
         delivery.repeated += slot.repeated
         delivery.position = position(behind: slot)
+        slot.skips = delivery.skips
         defer {
             if options.digest { slot.digests = (delivery.digest, delivery.setDigest) }
         }
@@ -263,14 +265,18 @@ extension Engine {
             return
         }
         // What is held now, and what every lane needs besides: an estimate from below, but never below the limit.
-        let needed = max(arena.pool.bytesInUse, arena.pool.limit) + laneReserve
+        let needed = max(arena.pool.bytesInUse, arena.pool.limit) + max(laneReserve, plannedShortage)
+        let cure =
+            indexed == nil
+            ? "make batches smaller or lower the shuffle buffer"
+            : "make batches smaller, or samples in their shards"
         var held = ""
         if delivery.leases > 0 { held = "; the consumer holds \(delivery.leases) batches" }
         let error = HeadraceError(
             .budget,
             "the memory budget of \(ByteCount(arena.pool.limit)) is used up by what has been read ahead and "
-                + "cannot be let go (shuffle buffer, batches)\(held); it takes \(ByteCount(needed)) or more: "
-                + "raise the budget, make batches smaller or lower the shuffle buffer")
+                + "cannot be let go (\(indexed == nil ? "shuffle buffer, " : "")batches)\(held); it takes "
+                + "\(ByteCount(needed)) or more: raise the budget, \(cure)")
         terminate(.failure(error))
     }
 }

@@ -7,7 +7,7 @@ internal import Synchronization
 extension Engine {
     /// The steps of the next window, if it is time to plan it; the lock is held.
     func nextToPlan(_ order: IndexedOrder) -> Range<Int>? {
-        guard !order.isPlanning, order.windows.count < windowsAhead, !isEpochOver else { return nil }
+        guard !order.isPlanning, order.windows.count < indexedWindowsAhead, !isEpochOver else { return nil }
         return order.nextWindow
     }
 
@@ -73,6 +73,15 @@ extension Engine {
         return chunk
     }
 
+    /// Memory of the first planned chunk that has none; the lock is held.
+    var plannedShortage: Int {
+        for window in indexed?.windows ?? [] where window.admitted < window.chunks.count {
+            let plan = window.chunks[window.admitted]
+            return plan.outputBytes + plan.inputBytes + (plan.keepsSamplesAlone ? plan.frameBytes : 0)
+        }
+        return 0
+    }
+
     /// The next chunk that a worker has to fill; the lock is held.
     func nextPlannedToFill(_ order: IndexedOrder) -> Chunk? {
         guard order.filled < order.fillQueue.count else { return nil }
@@ -113,8 +122,6 @@ extension Engine {
             workAvailable.signal()
         }
     }
-
-    var windowsAhead: Int { indexedWindowsAhead }
 }
 
 extension Engine: IndexedOrder.Supply {

@@ -120,15 +120,34 @@ extension Engine {
         }
     }
 
+    /// What to say where this rank found fewer samples than all ranks were to deliver: without them it would be done
+    /// while the others wait for it. The lock is held.
+    private func shortfall() -> HeadraceError? {
+        guard let rowLimit, options.uneven != .pad, sequencer.rowsInEpoch < rowLimit else { return nil }
+        let ranks = stateBase?.ranks ?? .alone
+        return HeadraceError(
+            .usage,
+            "rank \(ranks.rank) of \(ranks.worldSize) found \(sequencer.rowsInEpoch) samples in epoch \(epoch), and "
+                + "every rank was to deliver \(rowLimit): the number of steps is too large, or what counts the samples "
+                + "is wrong (make fewer steps, pad, or count anew with 'headrace index --rebuild')")
+    }
+
     /// Begins the next epoch, or lets the consumer see the end; the lock is held.
     private func finishEpoch() {
         isEpochOver = true
+        if indexed == nil, let error = shortfall() {
+            delivery.end = delivery.end ?? (order.batchCount, error)
+            isSourceDone = true
+            batchReady.broadcast()
+            serveWaiters()
+            return
+        }
         if let epochs = options.epochs, epoch + 1 >= epochs {
             isSourceDone = true
             delivery.total = order.batchCount
             batchReady.broadcast()
             serveWaiters()
-        } else if order.batchesOfEpoch == 0, options.epochs == nil {
+        } else if order.batchesOfEpoch == 0, options.epochs == nil, indexed?.position.position ?? 0 == 0 {
             terminate(
                 .failure(
                     HeadraceError(

@@ -36,16 +36,21 @@ extension Engine {
             }
             clock[.fetch].waitRoomNanoseconds += Clock.now() - began
             if isClosing { break }
-            for chunk in ringQueue {
-                chunk.state = .filling
+            // No more than the queue soon has room for: a listed read keeps its file open.
+            var taken: [Chunk] = []
+            while taken.count < ringQueue.count, backlog.count + taken.count < 2 * reader.queueDepth {
+                taken.append(ringQueue[taken.count])
+            }
+            ringQueue.removeFirst(taken.count)
+            for chunk in taken { chunk.state = .filling }
+            ringInFlight = underWay.count + taken.count
+            lock.unlock()
+
+            for chunk in taken {
                 underWay[nextTicket] = chunk
                 backlog += pieces(of: chunk, ticket: nextTicket)
                 nextTicket += 1
             }
-            ringQueue.removeAll(keepingCapacity: true)
-            ringInFlight = underWay.count
-            lock.unlock()
-
             let room = max(0, reader.queueDepth - reader.inFlight)
             requests.removeAll(keepingCapacity: true)
             requests.append(contentsOf: backlog.prefix(room))
@@ -78,10 +83,10 @@ extension Engine {
 
     /// The reads of one chunk; none for an empty file.
     private func pieces(of chunk: Chunk, ticket: UInt64) -> [ReadRequest] {
-        if let plan = chunk.planned {
-            let requests = plan.requests(into: chunk, ticket: ticket)
-            chunk.pendingReads = requests.count
-            return requests
+        if let plan = chunk.planned, let source = indexed?.source {
+            plan.prepareRequests(into: chunk, source, ticket: ticket)
+            chunk.pendingReads = plan.requests.count
+            return plan.requests
         }
         guard let pass = chunk.pass, let file = pass.file else { return [] }
         let plan = FetchPlan(chunk, pass, file, arena.geometry)
@@ -91,7 +96,8 @@ extension Engine {
             let length = min(ChunkGeometry.requestBytes, plan.length - done)
             unsafe pieces.append(
                 ReadRequest(
-                    ticket: ticket, file: file, offset: plan.offset + done, length: length,
+                    ticket: ticket << PlannedChunk.readBits, file: file, offset: plan.offset + done,
+                    length: length,
                     destination: plan.destination + done,
                     slab: pass.chunks.needsInput ? chunk.input : chunk.slab))
             done += length
@@ -101,14 +107,19 @@ extension Engine {
     }
 
     private func settle(_ completion: ReadCompletion, _ underWay: inout [UInt64: Chunk], began: Int) {
-        guard let chunk = underWay[completion.ticket] else { return }
+        let ticket = completion.ticket >> PlannedChunk.readBits
+        guard let chunk = underWay[ticket] else { return }
         chunk.pendingReads -= 1
-        switch completion.result {
-        case .success(let bytes): chunk.readBytes += bytes
-        case .failure(let error): chunk.failure = chunk.failure ?? error
+        if let plan = chunk.planned {
+            plan.settle(completion)
+        } else {
+            switch completion.result {
+            case .success(let bytes): chunk.readBytes += bytes
+            case .failure(let error): chunk.failure = chunk.failure ?? error
+            }
         }
         guard chunk.pendingReads == 0 else { return }
-        underWay[completion.ticket] = nil
+        underWay[ticket] = nil
         handOn(chunk, began: began)
     }
 
@@ -145,15 +156,7 @@ extension Engine {
     /// The reads of a planned chunk are all there: a worker finds the samples in them.
     private func handOn(_ chunk: Chunk, _ plan: PlannedChunk, began: Int) {
         let bytes = plan.fetches.reduce(0) { $0 + $1.length }
-        let expected = plan.fetches.reduce(0) { sum, fetch in
-            guard let file = plan.files[fetch.shard] else { return sum }
-            return sum + max(0, min(fetch.length, file.size - fetch.offset))
-        }
-        if chunk.readBytes < expected, chunk.failure == nil, let shard = plan.fetches.first?.shard {
-            chunk.failure = HeadraceError(
-                .fileChanged, "the file ended early while it was read; it must not be changed",
-                at: .init(shard: catalog.shards[Int(shard)].path))
-        }
+        plan.finishReading()
         chunk.isFetched = true
         lock.withLock {
             chunk.state = .fetched

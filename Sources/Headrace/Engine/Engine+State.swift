@@ -8,14 +8,17 @@ struct StateBase: Sendable {
     var ranks: Ranks
     /// Where the loader began.
     var start: EpochPosition
-    /// Digests of what was delivered before.
-    var digests: (ordered: OrderedDigest, set: SetDigest)?
+    /// What this rank takes over of its own.
+    var carried: LoaderState.Local?
 
-    func state(_ position: EpochPosition, _ digests: (ordered: OrderedDigest, set: SetDigest)?) -> LoaderState
-    {
+    func state(
+        _ position: EpochPosition, _ digests: (ordered: OrderedDigest, set: SetDigest)?,
+        _ skips: LoaderState.Skips
+    ) -> LoaderState {
         LoaderState(
             walk: walk, data: data, options: options, position: position,
-            local: LoaderState.Local(rank: ranks.rank, digest: digests?.ordered, setDigest: digests?.set))
+            local: LoaderState.Local(
+                rank: ranks.rank, digest: digests?.ordered, setDigest: digests?.set, skips: skips))
     }
 }
 
@@ -23,14 +26,14 @@ extension Engine {
     /// The state of a loader whose last batch was that of `slot`.
     func state(behind slot: BatchSlot) -> LoaderState? {
         guard let base = stateBase else { return nil }
-        return base.state(position(behind: slot), slot.digests)
+        return base.state(position(behind: slot), slot.digests, slot.skips)
     }
 
     var stateOfDelivery: LoaderState {
         let base = stateBase!
         return lock.withLock {
             let digests = options.digest ? (delivery.digest, delivery.setDigest) : nil
-            return base.state(delivery.position ?? base.start, digests)
+            return base.state(delivery.position ?? base.start, digests, delivery.skips)
         }
     }
 
@@ -54,7 +57,9 @@ extension Engine {
 
     var batchesPerEpoch: Int? {
         if let indexed { return lock.withLock { indexed.share.stepCount } }
-        if let rowLimit { return (rowLimit + options.batchSize - 1) / options.batchSize }
+        if let rowLimit = lock.withLock({ rowLimit }) {
+            return (rowLimit + options.batchSize - 1) / options.batchSize
+        }
         return nil
     }
 
@@ -75,9 +80,9 @@ extension Engine {
             slot.isRemainder = true
             return
         }
-        guard let rowLimit else { return }
+        guard let rowLimit = lock.withLock({ rowLimit }) else { return }
         let room = max(0, min(options.batchSize, rowLimit - slot.indexInEpoch * options.batchSize))
-        slot.padding = max(0, room - slot.count)
+        slot.padding = options.uneven == .pad ? max(0, room - slot.count) : 0
         guard slot.count > room else { return }
         countDropped(slot.count - room)
         slot.count = room

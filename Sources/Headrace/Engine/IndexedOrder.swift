@@ -26,6 +26,11 @@ final class IndexedOrder: RowOrder {
         var windowBytes: Int
         /// Offsets and addresses of reads are multiples of this.
         var alignment: Int
+        var mixing: Mixing?
+        /// Nodes to which the shards belong; nil without affinity.
+        var nodes: Nodes?
+        /// Steps within which batches are made of samples of like length; nil: as they come.
+        var bucketSteps: Int?
 
         var blockSize: Int? { if case .block(let size) = order { size } else { nil } }
     }
@@ -36,7 +41,7 @@ final class IndexedOrder: RowOrder {
     private unowned let supply: any Supply
     /// Where the current epoch goes on from.
     private(set) var position: EpochPosition
-    private(set) var share: RankShare
+    private(set) var current: IndexedEpoch
     private var slot: BatchSlot?
     private var batchesInEpoch = 0
     private var batches = 0
@@ -71,20 +76,20 @@ final class IndexedOrder: RowOrder {
         self.settings = settings
         self.supply = supply
         self.position = position
-        share = try RankShare(
-            sampleCount: source.numbers.count, blockSize: settings.blockSize, segments: position.segments,
-            uneven: settings.uneven, last: settings.last)
+        current = try IndexedEpoch(source, settings, position)
         planner = WindowPlanner(
-            source, walk: Self.walk(source, settings, position.epoch), share: share,
-            rank: settings.ranks.rank,
-            alignment: settings.alignment, windowBytes: settings.windowBytes)
+            source, current, alignment: settings.alignment, windowBytes: settings.windowBytes)
+        guard position.nextStep < max(1, current.share.stepCount) else {
+            throw HeadraceError(
+                .usage,
+                "the state is behind step \(position.nextStep) of an epoch of \(current.share.stepCount): it is none of "
+                    + "this loader")
+        }
         nextPlanned = position.nextStep
         batchesInEpoch = position.nextStep
     }
 
-    private static func walk(_ source: IndexedSource, _ settings: Settings, _ epoch: Int) -> EpochWalk {
-        EpochWalk(source.numbers, order: settings.order, seed: settings.seed, epoch: epoch)
-    }
+    var share: RankShare { current.share }
 
     /// Steps of the next window, or none; the lock is held.
     var nextWindow: Range<Int>? {
@@ -97,13 +102,8 @@ final class IndexedOrder: RowOrder {
         position = EpochPosition(
             startOf: position.epoch + 1, worldSize: settings.ranks.worldSize, batchSize: settings.batchSize)
         // The same numbers were accepted when the loader was opened.
-        if let next = try? RankShare(
-            sampleCount: source.numbers.count, blockSize: settings.blockSize, segments: position.segments,
-            uneven: settings.uneven, last: settings.last)
-        {
-            share = next
-        }
-        planner.restart(walk: Self.walk(source, settings, position.epoch), share: share)
+        if let next = try? IndexedEpoch(source, settings, position) { current = next }
+        planner.restart(current)
         nextPlanned = 0
         batchesInEpoch = 0
     }
@@ -112,7 +112,7 @@ final class IndexedOrder: RowOrder {
     var batchesOfEpoch: Int { batchesInEpoch }
 
     /// Samples that this epoch leaves out on all ranks together, as the first of them tells it.
-    var droppedCount: Int { settings.ranks.rank == 0 ? share.droppedCount : 0 }
+    var droppedCount: Int { settings.ranks.rank == 0 ? current.leftOutCount : 0 }
 
     /// The position behind step `step` of the current epoch.
     func position(behind step: Int) -> EpochPosition { position.after(step: step, of: share) }

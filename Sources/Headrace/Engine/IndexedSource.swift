@@ -6,21 +6,31 @@ internal import HeadraceStorage
 ///
 /// Sendable: `lock` guards the open files.
 final class IndexedSource: @unchecked Sendable {
-    /// Files that are kept open at most.
+    /// Files that are kept open at most, and the part of what the process may have open that they may be.
     private static let openFiles = 512
+    private static let openShare = 4
 
     let catalog: Catalog
     let rows: [ShardRows]
-    let numbers: SampleNumbers
+    /// Of each data set: one, but for mixtures.
+    let dataSets: [SampleNumbers]
     private let storage: any Storage
     private let lock = Lock()
     private var files: [Int32: any StorageFile] = [:]
+    private let fileLimit: Int
+    /// The first file that was found changed when it was closed to make room.
+    private var change: HeadraceError?
 
     init(_ catalog: Catalog, _ rows: [ShardRows], storage: any Storage) throws(HeadraceError) {
         self.catalog = catalog
         self.rows = rows
         self.storage = storage
-        numbers = try SampleNumbers(counts: rows.map(\.sampleCount))
+        fileLimit = max(16, min(Self.openFiles, Machine.current.openFileLimit / Self.openShare))
+        var dataSets: [SampleNumbers] = []
+        for (start, end) in zip(catalog.dataSetStarts, catalog.dataSetStarts.dropFirst()) {
+            dataSets.append(try SampleNumbers(counts: rows[start..<end].map(\.sampleCount)))
+        }
+        self.dataSets = dataSets
     }
 
     /// The shard's file; it must still have the size that it had when the loader was opened.
@@ -36,17 +46,23 @@ final class IndexedSource: @unchecked Sendable {
         }
         let evicted = lock.withLock { () -> (any StorageFile)? in
             files[shard] = file
-            guard files.count > Self.openFiles, let other = files.keys.first(where: { $0 != shard }) else {
+            guard files.count > fileLimit, let other = files.keys.first(where: { $0 != shard }) else {
                 return nil
             }
             return files.removeValue(forKey: other)
         }
-        try evicted?.checkUnchanged()
+        if let evicted {
+            do throws(HeadraceError) { try evicted.checkUnchanged() } catch {
+                // It is about samples that were delivered, not about those that made room.
+                lock.withLock { change = change ?? error }
+            }
+        }
         return file
     }
 
     /// Throws where a shard was changed while it was read.
     func checkUnchanged() throws(HeadraceError) {
+        if let change = lock.withLock({ change }) { throw change }
         for file in lock.withLock({ Array(files.values) }) { try file.checkUnchanged() }
     }
 }

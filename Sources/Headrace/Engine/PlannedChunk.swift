@@ -6,6 +6,8 @@ internal import HeadraceStorage
 struct SampleOrigin: Sendable {
     /// The shard's number in the catalog.
     var shard: Int32
+    /// How often a mixture has walked through the shard's data set before, in this epoch.
+    var pass: UInt32 = 0
     /// Ordinal in the shard.
     var ordinal: Int
 }
@@ -31,6 +33,8 @@ final class PlannedChunk: @unchecked Sendable {
         var length: Int
         /// In the uncompressed bytes of the chunk.
         var place: Int
+        /// The fetch that brings it.
+        var fetch: Int32
     }
 
     unowned let window: Window
@@ -52,10 +56,77 @@ final class PlannedChunk: @unchecked Sendable {
     var chunk: Chunk?
     /// Defects known before anything was read: samples without a place.
     var failures: [(sample: Int, error: HeadraceError)] = []
-    /// Files of the reads, by shard; opened by the planner.
-    var files: [Int32: any StorageFile] = [:]
+    /// What went wrong with a fetch: the samples that it was to bring are defects, and no others.
+    private(set) var fetchFailures: [Int32: HeadraceError] = [:]
+    /// The reads under way, and the fetch that each is a part of. Files are open for as long as they are listed here: a
+    /// window may need more of them than a process may have open.
+    private(set) var requests: [ReadRequest] = []
+    private var owners: [Int32] = []
 
     init(_ window: Window) { self.window = window }
+
+    /// Bits of a ticket that are the number of a read.
+    static let readBits: UInt64 = 20
+
+    /// Memory that the reads go to.
+    func target(_ chunk: Chunk) -> Slab? { frames.isEmpty ? chunk.slab : chunk.input }
+
+    /// Opens the files and lists the reads, all or those of `part`; the ticket of each is `ticket` and its number.
+    func prepareRequests(
+        into chunk: Chunk, _ source: IndexedSource, ticket: UInt64, part: Set<Int>? = nil
+    ) {
+        requests.removeAll()
+        owners.removeAll()
+        guard let target = target(chunk) else { return }
+        requests.reserveCapacity(fetches.count)
+        owners.reserveCapacity(fetches.count)
+        var open: (shard: Int32, file: any StorageFile)?
+        for (number, fetch) in fetches.enumerated() where part?.contains(number) != false {
+            if open?.shard != fetch.shard {
+                open = nil
+                do throws(HeadraceError) {
+                    open = (fetch.shard, try source.file(fetch.shard))
+                } catch {
+                    fetchFailures[Int32(number)] = error
+                }
+            }
+            guard let file = open?.file else { continue }
+            var done = 0
+            while done < fetch.length {
+                let length = min(ChunkGeometry.requestBytes, fetch.length - done)
+                unsafe requests.append(
+                    ReadRequest(
+                        ticket: ticket << Self.readBits | UInt64(requests.count), file: file,
+                        offset: fetch.offset + done, length: length,
+                        destination: target.base + fetch.place + done, slab: target))
+                owners.append(Int32(number))
+                done += length
+            }
+        }
+    }
+
+    /// Takes the outcome of a read.
+    func settle(_ completion: ReadCompletion) {
+        let number = Int(completion.ticket & (1 << Self.readBits - 1))
+        let owner = owners[number]
+        switch completion.result {
+        case .success(let count):
+            let request = requests[number]
+            let expected = min(request.length, request.file.size - request.offset)
+            if expected > 0, count >= expected { return }
+            fetchFailures[owner] = HeadraceError(
+                .fileChanged, "the file ended early while it was read; it must not be changed",
+                at: .init(shard: request.file.path, offset: request.offset + count))
+        case .failure(let error):
+            fetchFailures[owner] = error
+        }
+    }
+
+    /// Lets go of the files.
+    func finishReading() {
+        requests = []
+        owners = []
+    }
 }
 
 /// Some consecutive batches of an indexed walk: their rows are planned, read and found together.

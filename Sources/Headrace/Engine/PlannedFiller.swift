@@ -9,9 +9,10 @@ final class PlannedFiller {
     private let catalog: Catalog
     private let reader: any Reader
     private var scanners: [ShardFormatKind: any ShardScanner] = [:]
+    private var lastScanned: (shard: Int, scanner: (any ShardScanner)?) = (-1, nil)
     private var decompressors: [CodecKind: any FrameDecompressor] = [:]
     private let rows: [ShardRows]
-    private var requests: [ReadRequest] = []
+    private let source: IndexedSource
     private var completions: [ReadCompletion] = []
 
     init(arena: ChunkArena, openers: ShardOpener, source: IndexedSource, reader: any Reader) {
@@ -19,6 +20,7 @@ final class PlannedFiller {
         self.openers = openers
         catalog = source.catalog
         rows = source.rows
+        self.source = source
         self.reader = reader
     }
 
@@ -28,83 +30,93 @@ final class PlannedFiller {
         if !chunk.isFetched {
             let began = Clock.now()
             let cpu = Clock.threadCPU()
-            do throws(HeadraceError) {
-                try read(chunk, plan)
-            } catch {
-                chunk.failure = error
-            }
+            read(chunk, plan)
             fetched.fetchWall = Clock.now() - began
             fetched.fetchCPU = Clock.threadCPU() - cpu
             fetched.bytes = plan.fetches.reduce(0) { $0 + $1.length }
             fetched.requests = plan.fetches.count
         }
-        let intact = decompress(chunk, plan)
-        find(chunk, plan, intact: intact)
+        let damage = decompress(chunk, plan)
+        find(chunk, plan, damage)
         return fetched
     }
 
     // MARK: Reading
 
-    private func read(_ chunk: Chunk, _ plan: PlannedChunk) throws(HeadraceError) {
-        let all = plan.requests(into: chunk, ticket: nil)
-        var next = 0
-        while next < all.count {
-            let end = min(all.count, next + reader.queueDepth)
-            requests.removeAll(keepingCapacity: true)
-            requests.append(contentsOf: all[next..<end])
-            completions.removeAll(keepingCapacity: true)
-            reader.submit(requests)
-            reader.wait(minimum: requests.count, into: &completions)
-            for completion in completions {
-                let request = all[Int(completion.ticket)]
-                let count = try completion.result.get()
-                guard count >= min(request.length, request.file.size - request.offset) else {
-                    throw HeadraceError(
-                        .fileChanged, "the file ended early while it was read; it must not be changed",
-                        at: .init(shard: request.file.path, offset: request.offset + count))
-                }
-            }
-            next = end
+    private func read(_ chunk: Chunk, _ plan: PlannedChunk) {
+        let left = readNow(chunk, plan)
+        guard !left.isEmpty else { return }
+        plan.prepareRequests(into: chunk, source, ticket: 0, part: left)
+        completions.removeAll(keepingCapacity: true)
+        reader.submit(plan.requests)
+        reader.wait(minimum: plan.requests.count, into: &completions)
+        for completion in completions { plan.settle(completion) }
+        plan.finishReading()
+    }
+
+    /// Reads what can be read at once; returns the fetches that are left.
+    private func readNow(_ chunk: Chunk, _ plan: PlannedChunk) -> Set<Int> {
+        var left: Set<Int> = []
+        guard let target = plan.target(chunk) else { return left }
+        let base = unsafe target.base
+        var open: (shard: Int32, file: (any StorageFile)?) = (-1, nil)
+        for (number, fetch) in plan.fetches.enumerated() {
+            if open.shard != fetch.shard { open = (fetch.shard, try? source.file(fetch.shard)) }
+            // Whatever goes wrong is told by the reads that are submitted.
+            let isRead =
+                open.file.map {
+                    unsafe reader.readNow(
+                        $0, offset: fetch.offset, length: fetch.length, into: base + fetch.place)
+                } ?? false
+            if !isRead { left.insert(number) }
         }
+        return left
     }
 
     // MARK: Frames
 
-    /// Decompresses the frames; returns up to where, in the uncompressed shard, bytes are good.
-    private func decompress(_ chunk: Chunk, _ plan: PlannedChunk) -> Int {
-        guard !plan.frames.isEmpty else { return Int.max }
+    /// Bytes of the uncompressed shard that could not be had, and why.
+    private struct Damage {
+        var bytes: Range<Int>
+        var error: HeadraceError
+    }
+
+    /// Decompresses the frames, each for itself; returns the damage.
+    private func decompress(_ chunk: Chunk, _ plan: PlannedChunk) -> [Damage] {
+        guard !plan.frames.isEmpty else { return [] }
         defer {
             arena.releaseScratch(chunk)
             arena.releaseInput(chunk)
         }
-        guard chunk.failure == nil, let input = chunk.input, let slab = chunk.slab,
+        guard plan.fetchFailures.isEmpty, let input = chunk.input, let slab = chunk.slab,
             let shard = plan.fetches.first?.shard
-        else { return -1 }
+        else { return [] }
         let target = chunk.scratch ?? slab
-        var good = plan.frames[0].offset
+        var damage: [Damage] = []
         var source = unsafe input.base + plan.frameLead
         var place = unsafe target.base
-        do throws(HeadraceError) {
-            let decompressor = try decompressor(rows[Int(shard)].codec)
-            for frame in plan.frames {
-                try unsafe decompressor.decompress(
+        for frame in plan.frames {
+            do throws(HeadraceError) {
+                try unsafe decompressor(rows[Int(shard)].codec).decompress(
                     frame, UnsafeRawBufferPointer(start: source, count: frame.compressedLength),
                     into: UnsafeMutableRawBufferPointer(start: place, count: frame.length))
-                unsafe source += frame.compressedLength
-                unsafe place += frame.length
-                good += frame.length
+            } catch {
+                damage.append(
+                    Damage(
+                        bytes: frame.offset..<frame.offset + frame.length,
+                        error: error.placed(shard: catalog.shards[Int(shard)].path)))
             }
-        } catch {
-            chunk.failure = error.placed(shard: catalog.shards[Int(shard)].path)
+            unsafe source += frame.compressedLength
+            unsafe place += frame.length
         }
         if let scratch = chunk.scratch {
-            for sample in plan.samples where sample.offset + sample.length <= good {
+            for sample in plan.samples {
                 let from = sample.offset - plan.frames[0].offset
                 unsafe (slab.base + sample.place).copyMemory(
                     from: scratch.base + from, byteCount: sample.length)
             }
         }
-        return good
+        return damage
     }
 
     private func decompressor(_ codec: CodecKind) throws(HeadraceError) -> any FrameDecompressor {
@@ -116,18 +128,15 @@ final class PlannedFiller {
 
     // MARK: Samples
 
-    private func find(_ chunk: Chunk, _ plan: PlannedChunk, intact: Int) {
+    private func find(_ chunk: Chunk, _ plan: PlannedChunk, _ damage: [Damage]) {
         chunk.table.removeAll()
         chunk.origins.removeAll(keepingCapacity: true)
         chunk.start = 0
         chunk.end = plan.outputBytes
-        var failures: [Int: HeadraceError] = [:]
-        for (sample, error) in plan.failures { failures[sample] = error }
+        for sample in plan.samples { chunk.origins.append(sample.origin) }
+        let isWhole = damage.isEmpty && plan.failures.isEmpty && plan.fetchFailures.isEmpty
         for (index, sample) in plan.samples.enumerated() {
-            chunk.origins.append(sample.origin)
-            if let error = failures[index] ?? (sample.offset + sample.length > intact ? chunk.failure : nil)
-                ?? (plan.frames.isEmpty ? chunk.failure : nil)
-            {
+            if !isWhole, let error = failure(of: sample, index, plan, damage) {
                 chunk.table.appendDefect(error, offset: sample.offset)
                 continue
             }
@@ -136,10 +145,19 @@ final class PlannedFiller {
         arena.charge(chunk)
     }
 
+    private func failure(
+        of sample: PlannedChunk.Sample, _ index: Int, _ plan: PlannedChunk, _ damage: [Damage]
+    ) -> HeadraceError? {
+        if let failure = plan.failures.first(where: { $0.sample == index }) { return failure.error }
+        if let error = plan.fetchFailures[sample.fetch] { return error }
+        let bytes = sample.offset..<sample.offset + sample.length
+        return damage.first { $0.bytes.overlaps(bytes) }?.error
+    }
+
     private func scan(_ sample: PlannedChunk.Sample, of chunk: Chunk) {
         guard let slab = chunk.slab else { return }
         let shard = Int(sample.origin.shard)
-        let scanner = scanner(rows[shard].format)
+        let scanner = scanner(ofShard: shard)
         let before = chunk.table.samples.count
         let bytes = unsafe UnsafeRawBufferPointer(start: slab.base + sample.place, count: sample.length)
         unsafe scanner.scanAlone(bytes, at: sample.offset, shift: sample.place, into: &chunk.table)
@@ -154,33 +172,14 @@ final class PlannedFiller {
                 at: .init(shard: catalog.shards[shard].path)), offset: sample.offset)
     }
 
-    private func scanner(_ format: ShardFormatKind) -> any ShardScanner {
-        if let known = scanners[format] { return known }
-        let made = openers.makeScanner(format)
-        scanners[format] = made
-        return made
-    }
-}
-
-extension PlannedChunk {
-    /// The reads, each with its place among them as ticket, or all with `ticket`.
-    func requests(into chunk: Chunk, ticket: UInt64?) -> [ReadRequest] {
-        guard let target = frames.isEmpty ? chunk.slab : chunk.input else { return [] }
-        var requests: [ReadRequest] = []
-        requests.reserveCapacity(fetches.count)
-        for fetch in fetches {
-            guard let file = files[fetch.shard] else { continue }
-            var done = 0
-            while done < fetch.length {
-                let length = min(ChunkGeometry.requestBytes, fetch.length - done)
-                unsafe requests.append(
-                    ReadRequest(
-                        ticket: ticket ?? UInt64(requests.count), file: file, offset: fetch.offset + done,
-                        length: length,
-                        destination: target.base + fetch.place + done, slab: target))
-                done += length
-            }
-        }
-        return requests
+    /// The scanner of a shard, made at its first use; the last one is used again without a look at the shard.
+    @inline(__always)
+    private func scanner(ofShard shard: Int) -> any ShardScanner {
+        if shard == lastScanned.shard, let scanner = lastScanned.scanner { return scanner }
+        let format = rows[shard].format
+        let scanner = scanners[format] ?? openers.makeScanner(format)
+        scanners[format] = scanner
+        lastScanned = (shard, scanner)
+        return scanner
     }
 }

@@ -53,6 +53,8 @@ final class Sequencer {
     private var dealing: RowBlock
     private var slot: BatchSlot?
     private var batchesInEpoch = 0
+    /// Rows of the epoch's batches so far.
+    private(set) var rowsInEpoch = 0
     private var batches = 0
     private var isSourceDry = false
 
@@ -75,6 +77,7 @@ final class Sequencer {
         turn = 0
         filling.number = 0
         batchesInEpoch = 0
+        rowsInEpoch = 0
         isSourceDry = false
         if let slot {
             slot.epoch = epoch
@@ -287,6 +290,7 @@ final class Sequencer {
         slot = nil
         batches += 1
         batchesInEpoch += 1
+        rowsInEpoch += full.count
         supply.submit(full)
     }
 

@@ -4,48 +4,48 @@ internal import HeadraceStorage
 
 /// Room 2 of an indexed walk: turns steps of the plan into reads. Used by one worker at a time, the one that has claimed
 /// the planning.
-final class WindowPlanner {
+@safe final class WindowPlanner {
     /// Bytes of one chunk at most, but for a larger sample.
     private static let chunkBytes = 1 << 20
+    /// Uncompressed bytes of the frames of one chunk at most, but for a sample in larger ones.
+    private static let frameBytes = 2 << 20
     /// Reads of one chunk at most.
     private static let chunkReads = 128
 
     private let source: IndexedSource
     /// Offsets, lengths and addresses of reads are multiples of this.
     private let alignment: Int
-    private let rank: Int
     /// Bytes of samples behind which a window ends, however few its steps are.
     private let windowBytes: Int
-    private var walk: EpochWalk
-    private var share: RankShare
+    private var epoch: IndexedEpoch
+    private var bucket = Bucket()
     private var merger = ReadMerger()
-    /// Frames are read once for all samples in them, and never for what lies between.
-    private var frameMerger = ReadMerger(largestRead: 1, largestGap: 0)
+    /// Brings frames that touch together; how many of them make a chunk is decided behind it.
+    private var frameMerger = ReadMerger(largestRead: Int.max, largestGap: 0)
     private var planned: [PlannedRow] = []
     private var plainReads: [PlannedRead] = []
     private var frameReads: [PlannedRead] = []
     private var places: [ShardIndexRow] = []
     private var origins: [SampleOrigin] = []
+    private var samples: [SamplePlace] = []
     /// Rows of the shards that are kept in memory: without a question to an object for each row.
-    private var kept: [[ShardIndexRow]?]
+    private var kept: [UnsafeBufferPointer<ShardIndexRow>?]
+    /// Shards that are not compressed.
+    private let isPlain: [Bool]
 
-    init(
-        _ source: IndexedSource, walk: EpochWalk, share: RankShare, rank: Int, alignment: Int,
-        windowBytes: Int
-    ) {
+    init(_ source: IndexedSource, _ epoch: IndexedEpoch, alignment: Int, windowBytes: Int) {
         self.source = source
-        self.walk = walk
-        self.share = share
-        self.rank = rank
+        self.epoch = epoch
         self.alignment = alignment
-        kept = source.rows.map { _ in nil }
+        unsafe kept = source.rows.map { _ in nil }
+        isPlain = source.rows.map { $0.frames == nil }
         self.windowBytes = windowBytes
     }
 
     /// Goes on with another epoch.
-    func restart(walk: EpochWalk, share: RankShare) {
-        self.walk = walk
-        self.share = share
+    func restart(_ epoch: IndexedEpoch) {
+        self.epoch = epoch
+        bucket = Bucket()
     }
 
     /// The window of these steps, or of the first of them where their samples are larger than expected. A sample whose
@@ -61,7 +61,7 @@ final class WindowPlanner {
         var bytes = 0
         for step in steps where bytes < windowBytes {
             window.starts.append(planned.count)
-            share.append(step: step, rank: rank, to: &planned)
+            appendRows(ofStep: step)
             bytes += locate(into: &failed)
             window.steps = steps.lowerBound..<step + 1
         }
@@ -75,7 +75,6 @@ final class WindowPlanner {
         frameMerger.merge(frameReads)
         cutFrameChunks(window)
         if !failed.isEmpty { addFailures(failed, window) }
-        openFiles(window)
         window.pending = window.chunks.count
         window.listings = [Int32](repeating: -1, count: window.chunks.count)
         return window
@@ -86,45 +85,93 @@ final class WindowPlanner {
     /// Looks up the places of the rows that were planned last; returns their bytes, and adds those that cannot be had to
     /// `failed`.
     private func locate(into failed: inout [(row: Int, error: HeadraceError)]) -> Int {
+        let first = places.count
+        findSamples(from: first)
+        // Lists are taken out for the loop: asking this object for its own with each row costs more than the rest.
+        var samples: [SamplePlace] = []
+        var places: [ShardIndexRow] = []
+        var plainReads: [PlannedRead] = []
+        swap(&samples, &self.samples)
+        swap(&places, &self.places)
+        swap(&plainReads, &self.plainReads)
+        let shards = epoch.shards
+        let isPlain = isPlain
         var bytes = 0
-        // Asking this object for its order with each row would cost more than the rest.
-        var walk = walk
-        for row in places.count..<planned.count {
-            let plan = planned[row]
-            guard !plan.isPadding else {
-                origins.append(SampleOrigin(shard: -1, ordinal: 0))
+        for (index, sample) in samples.enumerated() {
+            let row = first + index
+            guard sample.ordinal >= 0 else {
                 places.append(ShardIndexRow(offset: 0, length: 0))
                 continue
             }
-            let sample = walk.sample(at: plan.place)
-            origins.append(SampleOrigin(shard: Int32(sample.shard), ordinal: sample.ordinal))
+            let shard = shards.number(of: sample)
             do throws(HeadraceError) {
-                let place = try place(sample.ordinal, ofShard: sample.shard)
+                let place = try place(sample.ordinal, ofShard: shard)
                 places.append(place)
                 bytes += place.length
-                try add(place, shard: sample.shard, row: row)
+                if isPlain[shard] {
+                    plainReads.append(
+                        PlannedRead(
+                            file: Int32(shard), offset: place.offset, length: place.length, row: Int32(row)))
+                } else {
+                    try addFrames(of: place, shard: shard, row: row)
+                }
             } catch {
                 if places.count == row { places.append(ShardIndexRow(offset: 0, length: 0)) }
                 failed.append((row, error))
             }
         }
+        swap(&samples, &self.samples)
+        swap(&places, &self.places)
+        swap(&plainReads, &self.plainReads)
         return bytes
     }
 
+    /// Finds which samples the planned rows from `first` on are, and asks for their rows of the indexes: they lie all
+    /// over tables that are larger than any cache.
+    private func findSamples(from first: Int) {
+        var walk = epoch.walk
+        let shards = epoch.shards
+        let kept = unsafe kept
+        var samples: [SamplePlace] = []
+        var origins: [SampleOrigin] = []
+        swap(&samples, &self.samples)
+        swap(&origins, &self.origins)
+        samples.removeAll(keepingCapacity: true)
+        for row in first..<planned.count {
+            let plan = planned[row]
+            guard !plan.isPadding else {
+                origins.append(SampleOrigin(shard: -1, ordinal: 0))
+                samples.append(SamplePlace(dataSet: 0, pass: 0, shard: -1, ordinal: -1))
+                continue
+            }
+            let sample = walk.sample(at: plan.place)
+            let shard = shards.number(of: sample)
+            if sample.pass > 0 { planned[row].isRepeat = true }
+            if let base = unsafe kept[shard]?.baseAddress { unsafe prefetch(base + sample.ordinal) }
+            samples.append(sample)
+            origins.append(
+                SampleOrigin(
+                    shard: Int32(shard), pass: UInt32(truncatingIfNeeded: sample.pass),
+                    ordinal: sample.ordinal))
+        }
+        swap(&samples, &self.samples)
+        swap(&origins, &self.origins)
+    }
+
+    @inline(__always)
     private func place(_ ordinal: Int, ofShard shard: Int) throws(HeadraceError) -> ShardIndexRow {
-        if let rows = kept[shard], ordinal < rows.count { return rows[ordinal] }
+        if let rows = unsafe kept[shard], ordinal < rows.count { return unsafe rows[ordinal] }
+        return try firstPlace(ordinal, ofShard: shard)
+    }
+
+    private func firstPlace(_ ordinal: Int, ofShard shard: Int) throws(HeadraceError) -> ShardIndexRow {
         let place = try source.rows[shard].row(ordinal)
-        kept[shard] = source.rows[shard].keptRows
+        unsafe kept[shard] = source.rows[shard].keptRows
         return place
     }
 
-    private func add(_ place: ShardIndexRow, shard: Int, row: Int) throws(HeadraceError) {
-        let rows = source.rows[shard]
-        guard let frames = rows.frames else {
-            plainReads.append(
-                PlannedRead(file: Int32(shard), offset: place.offset, length: place.length, row: Int32(row)))
-            return
-        }
+    private func addFrames(of place: ShardIndexRow, shard: Int, row: Int) throws(HeadraceError) {
+        let frames = source.rows[shard].frames ?? []
         let range = Self.frames(of: place, in: frames)
         guard !range.isEmpty else {
             throw HeadraceError(
@@ -160,74 +207,145 @@ final class WindowPlanner {
         return first..<min(frames.count, last + 1)
     }
 
+    // MARK: Lengths
+
+    /// The rows of the steps that are arranged together, in their arranged order.
+    private struct Bucket {
+        var steps = 0..<0
+        var rows: [PlannedRow] = []
+    }
+
+    /// Puts the rows of a step behind those planned.
+    private func appendRows(ofStep step: Int) {
+        guard let size = epoch.bucketSteps else {
+            return epoch.share.append(step: step, rank: epoch.rank, to: &planned)
+        }
+        if !bucket.steps.contains(step) { arrange(window: step / size, of: size) }
+        let start = (step - bucket.steps.lowerBound) * epoch.share.batchSize
+        let end = min(bucket.rows.count, start + epoch.share.batchSize)
+        planned.append(contentsOf: bucket.rows[start..<end])
+    }
+
+    /// Arranges the whole steps of a window by the lengths of their samples.
+    private func arrange(window: Int, of size: Int) {
+        let share = epoch.share
+        bucket.steps = window * size..<min(share.stepCount, (window + 1) * size)
+        bucket.rows.removeAll(keepingCapacity: true)
+        for step in bucket.steps { share.append(step: step, rank: epoch.rank, to: &bucket.rows) }
+        // Rows without a sample are at the end of an epoch and stay there.
+        let samples = bucket.rows.firstIndex { $0.isPadding } ?? bucket.rows.count
+        var walk = epoch.walk
+        let lengths = bucket.rows[..<(samples / share.batchSize * share.batchSize)].map { row in
+            let sample = walk.sample(at: row.place)
+            // One whose place cannot be had becomes a defect in its turn.
+            return (try? place(sample.ordinal, ofShard: epoch.shards.number(of: sample)).length) ?? 0
+        }
+        var order: [Int] = []
+        Bucketing.arrange(
+            lengths: lengths, rowsPerStep: share.batchSize, key: epoch.bucketKey(window), into: &order)
+        let before = bucket.rows
+        for (index, row) in order.enumerated() { bucket.rows[index] = before[row] }
+    }
+
     // MARK: Chunks
 
     /// Puts merged reads together until a chunk is worth a hand-over.
     private func cutPlainChunks(_ window: Window) {
-        var chunk: PlannedChunk?
+        let pieces = merger.pieces
+        let step = max(64, alignment)
+        var fetches: [PlannedChunk.Fetch] = []
+        var samples: [PlannedChunk.Sample] = []
+        var rows: [RowReference] = []
+        swap(&rows, &window.rows)
+        var outputBytes = 0
+        func close() {
+            guard !fetches.isEmpty else { return }
+            let chunk = PlannedChunk(window)
+            chunk.fetches = fetches
+            chunk.samples = samples
+            chunk.outputBytes = outputBytes
+            window.chunks.append(chunk)
+            fetches.removeAll(keepingCapacity: true)
+            samples.removeAll(keepingCapacity: true)
+            outputBytes = 0
+        }
         for read in merger.reads {
             let start = read.offset / alignment * alignment
             let end = (read.offset + read.length + alignment - 1) / alignment * alignment
-            if let current = chunk,
-                current.outputBytes + end - start > Self.chunkBytes
-                    || current.fetches.count == Self.chunkReads
-            {
-                chunk = nil
-            }
-            let target = chunk ?? PlannedChunk(window)
-            if chunk == nil {
-                window.chunks.append(target)
-                chunk = target
-            }
+            if outputBytes + end - start > Self.chunkBytes || fetches.count == Self.chunkReads { close() }
             // Samples begin at a cache line of their own.
-            let place =
-                (target.outputBytes + max(64, alignment) - 1) / max(64, alignment) * max(64, alignment)
-            target.fetches.append(
-                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: place))
-            target.outputBytes = place + end - start
-            for piece in merger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)] {
-                put(Int(piece.row), in: target, window, place: place + read.offset - start + piece.offset)
+            let place = (outputBytes + step - 1) / step * step
+            for index in Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound) {
+                let piece = pieces[index]
+                let row = Int(piece.row)
+                rows[row] = RowReference(
+                    chunk: Int32(window.chunks.count), sample: Int32(truncatingIfNeeded: samples.count))
+                samples.append(
+                    PlannedChunk.Sample(
+                        origin: origins[row], offset: places[row].offset, length: places[row].length,
+                        place: place + read.offset - start + piece.offset, fetch: Int32(fetches.count)))
             }
+            fetches.append(
+                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: place))
+            outputBytes = place + end - start
         }
+        close()
+        swap(&rows, &window.rows)
     }
 
-    /// A chunk for each run of frames that samples need.
+    /// A chunk for each run of frames that samples need and that touch: one read, and each frame decoded once.
     private func cutFrameChunks(_ window: Window) {
         for read in frameMerger.reads {
             guard let all = source.rows[Int(read.file)].frames else { continue }
-            let target = PlannedChunk(window)
-            window.chunks.append(target)
-            let start = read.offset / alignment * alignment
-            let end = (read.offset + read.length + alignment - 1) / alignment * alignment
-            target.fetches = [
-                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: 0)
-            ]
-            target.inputBytes = end - start
-            target.frameLead = read.offset - start
-            let first = all.firstIndex { $0.compressedOffset >= read.offset && $0.compressedLength > 0 } ?? 0
-            for frame in all[first...] {
-                guard frame.compressedOffset + frame.compressedLength <= read.offset + read.length else {
-                    break
+            var run = 0..<0
+            var rows: [Int] = []
+            for piece in frameMerger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)] {
+                let frames = Self.frames(of: places[Int(piece.row)], in: all)
+                let joined = run.lowerBound..<max(run.upperBound, frames.upperBound)
+                if rows.isEmpty {
+                    run = frames
+                } else if joined == run || Self.isChunk(all[joined]) {
+                    run = joined
+                } else {
+                    append(all[run], of: read.file, rows, window)
+                    rows.removeAll(keepingCapacity: true)
+                    run = frames
                 }
-                target.frames.append(frame)
+                rows.append(Int(piece.row))
             }
-            target.frameBytes = target.frames.reduce(0) { $0 + $1.length }
-            let pieces = merger(of: read)
-            let needed = pieces.reduce(0) { $0 + places[Int($1.row)].length }
-            target.keepsSamplesAlone = 2 * needed < target.frameBytes
-            var place = 0
-            for piece in pieces {
-                let row = places[Int(piece.row)]
-                let inFrames = row.offset - (target.frames.first?.offset ?? 0)
-                put(Int(piece.row), in: target, window, place: target.keepsSamplesAlone ? place : inFrames)
-                place += (row.length + 63) / 64 * 64
-            }
-            target.outputBytes = target.keepsSamplesAlone ? place : target.frameBytes
+            append(all[run], of: read.file, rows, window)
         }
     }
 
-    private func merger(of read: MergedRead) -> ArraySlice<ReadPiece> {
-        frameMerger.pieces[Int(read.pieces.lowerBound)..<Int(read.pieces.upperBound)]
+    /// Whether so many frames can be one chunk.
+    private static func isChunk(_ frames: ArraySlice<Frame>) -> Bool {
+        guard let first = frames.first, let last = frames.last else { return true }
+        return last.compressedOffset + last.compressedLength - first.compressedOffset <= chunkBytes
+            && last.offset + last.length - first.offset <= frameBytes
+    }
+
+    /// The chunk of a run of frames and the samples in it.
+    private func append(_ frames: ArraySlice<Frame>, of shard: Int32, _ rows: [Int], _ window: Window) {
+        guard let first = frames.first, let last = frames.last else { return }
+        let target = PlannedChunk(window)
+        window.chunks.append(target)
+        let start = first.compressedOffset / alignment * alignment
+        let wanted = last.compressedOffset + last.compressedLength
+        let end = (wanted + alignment - 1) / alignment * alignment
+        target.fetches = [PlannedChunk.Fetch(shard: shard, offset: start, length: end - start, place: 0)]
+        target.inputBytes = end - start
+        target.frameLead = first.compressedOffset - start
+        target.frames = Array(frames)
+        target.frameBytes = frames.reduce(0) { $0 + $1.length }
+        let needed = rows.reduce(0) { $0 + places[$1].length }
+        target.keepsSamplesAlone = 2 * needed < target.frameBytes
+        var place = 0
+        for row in rows {
+            let inFrames = places[row].offset - first.offset
+            put(row, in: target, window, place: target.keepsSamplesAlone ? place : inFrames)
+            place += (places[row].length + 63) / 64 * 64
+        }
+        target.outputBytes = target.keepsSamplesAlone ? place : target.frameBytes
     }
 
     private func put(_ row: Int, in chunk: PlannedChunk, _ window: Window, place: Int) {
@@ -235,7 +353,8 @@ final class WindowPlanner {
             chunk: Int32(window.chunks.count - 1), sample: Int32(chunk.samples.count))
         chunk.samples.append(
             PlannedChunk.Sample(
-                origin: origins[row], offset: places[row].offset, length: places[row].length, place: place))
+                origin: origins[row], offset: places[row].offset, length: places[row].length, place: place,
+                fetch: Int32(chunk.fetches.count - 1)))
     }
 
     private func addFailures(_ failed: [(row: Int, error: HeadraceError)], _ window: Window) {
@@ -244,22 +363,6 @@ final class WindowPlanner {
         for (row, error) in failed {
             chunk.failures.append((chunk.samples.count, error))
             put(row, in: chunk, window, place: 0)
-        }
-    }
-
-    /// Opens what will be read; a file that cannot be opened fails its samples, in their turn.
-    private func openFiles(_ window: Window) {
-        for chunk in window.chunks {
-            for fetch in chunk.fetches where chunk.files[fetch.shard] == nil {
-                do throws(HeadraceError) {
-                    chunk.files[fetch.shard] = try source.file(fetch.shard)
-                } catch {
-                    for (index, sample) in chunk.samples.enumerated() where sample.origin.shard == fetch.shard
-                    {
-                        chunk.failures.append((index, error))
-                    }
-                }
-            }
         }
     }
 }

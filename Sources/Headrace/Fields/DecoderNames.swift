@@ -88,3 +88,12 @@ extension Decoder where Self == FeatureStringsDecoder {
     /// The byte strings of a tf.Example's feature, any number of them.
     public static var bytesList: FeatureStringsDecoder { FeatureStringsDecoder() }
 }
+extension Decoder {
+    /// The same rows, all filled up to `length` with `fill`; a longer row is a defect.
+    public func padded(to length: Int, with fill: Double = 0) -> PaddedDecoder {
+        PaddedDecoder(self, to: length, with: fill)
+    }
+
+    /// How long each row is: column `FIELD/length`.
+    public var lengths: RowLengthDecoder { RowLengthDecoder(self) }
+}

@@ -3,7 +3,7 @@ internal import HeadraceFormats
 internal import HeadraceStorage
 
 /// Holds an index that says nothing of its shard's identity against the shard: the first and the last sample must be
-/// where it says, and nothing may follow the last.
+/// where it says, nothing may follow the last, and neighbours (of large shards some) must be samples of their own.
 struct ForeignRowCheck {
     let file: any StorageFile
     let format: ShardFormatKind
@@ -19,7 +19,36 @@ struct ForeignRowCheck {
         }
         try checkSample(first, "first")
         try checkSample(last, "last")
-        if format == .tar { try checkEnd(last.offset + last.length) }
+        guard format == .tar else { return }
+        try checkEnd(last.offset + last.length)
+        let step = max(1, (rows.count - 1) / Self.neighbours)
+        for index in stride(from: 1, to: rows.count, by: step) {
+            try checkNeighbours(rows[index - 1], rows[index])
+        }
+    }
+
+    /// Pairs of neighbours that are looked at: every one of a shard with no more, some of larger ones.
+    private static let neighbours = 64
+
+    /// Two rows must be two samples: one whose members are in both would be delivered as two halves.
+    private func checkNeighbours(_ left: ByteSpan, _ right: ByteSpan) throws(HeadraceError) {
+        guard let first = try key(left), let second = try key(right), first == second else { return }
+        throw refused("the samples at bytes \(left.offset) and \(right.offset) are parts of one")
+    }
+
+    /// The key of the first sample of a row; nil where its headers are longer than is looked at.
+    private func key(_ row: ByteSpan) throws(HeadraceError) -> ArraySlice<UInt8>? {
+        let scanner = TarScanner(names: FieldNames())
+        scanner.passPayloads()
+        var found: ArraySlice<UInt8>?
+        scanner.onMember = { found = found ?? $0.key }
+        let count = min(64 << 10, row.length)
+        let bytes = try ShardProbe(reader: BlockingReader()).bytes(of: file, row.offset..<row.offset + count)
+        var table = SampleTable()
+        _ = unsafe bytes.withUnsafeBytes {
+            unsafe scanner.scan($0, at: 0, isLast: count == row.length, total: row.length, into: &table)
+        }
+        return found
     }
 
     /// One sample, which ends where the row does.

@@ -115,11 +115,14 @@ package struct ShardIndexer {
             throw HeadraceError(.fileChanged, "the file was changed while it was indexed")
         }
         search.begin(scanner, names: names, keepsMembers: keepsMembers)
-        let share = Double(file.size) / Double(max(1, reader.uncompressedByteCount))
+        // Of a stream nobody knows how much is to come.
+        let total = reader.uncompressedByteCount
         try reader.readChunks(isCancelled: isCancelled, workers: workers) { (chunk) throws(HeadraceError) in
             try search.take(from: scanner, chunk.table)
             let reached = chunk.shardOffset + chunk.count
-            report(min(file.size, Int(share * Double(reached))))
+            if total > 0 {
+                report(Int(Double(file.size) * min(1, Double(reached) / Double(total))))
+            }
             return true
         }
         search.end(scanner)

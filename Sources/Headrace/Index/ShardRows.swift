@@ -35,19 +35,25 @@ final class ShardRows: Sendable {
         case rows([ByteSpan])
     }
 
-    private final class Table: Sendable {
-        let rows: [ShardIndexRow]
+    /// Sendable: nothing in it changes.
+    @safe private final class Table: @unchecked Sendable {
+        /// In memory of its own, which stays where it is.
+        let rows: UnsafeBufferPointer<ShardIndexRow>
         /// A table that is damaged is read once, not once for each of its rows.
         let failure: HeadraceError?
 
         init(_ rows: [ShardIndexRow], failure: HeadraceError? = nil) {
-            self.rows = rows
+            let copy = UnsafeMutableBufferPointer<ShardIndexRow>.allocate(capacity: rows.count)
+            _ = unsafe copy.initialize(from: rows)
+            unsafe self.rows = UnsafeBufferPointer(copy)
             self.failure = failure
         }
 
+        deinit { unsafe rows.deallocate() }
+
         func row(_ index: Int) throws(HeadraceError) -> ShardIndexRow? {
             if let failure { throw failure }
-            return rows.indices.contains(index) ? rows[index] : nil
+            return unsafe rows.indices.contains(index) ? rows[index] : nil
         }
     }
 
@@ -117,15 +123,18 @@ final class ShardRows: Sendable {
         }
     }
 
-    /// All rows, where they are kept in memory: for who looks up many, one by one.
-    var keptRows: [ShardIndexRow]? { table.load()?.rows }
+    /// All rows, where they are kept in memory, for who looks up many, one by one; they stay there as long as this.
+    var keptRows: UnsafeBufferPointer<ShardIndexRow>? {
+        guard let table = table.load(), table.failure == nil else { return nil }
+        return unsafe table.rows
+    }
 
     /// Appends the places of the samples `range`, in one read.
     func rows(_ range: Range<Int>, into rows: inout [ShardIndexRow]) throws(HeadraceError) {
         guard range.lowerBound >= 0, range.upperBound <= sampleCount else { throw outOfRange(range) }
         if let table = table.load() {
             if let failure = table.failure { throw failure }
-            rows += table.rows[range]
+            unsafe rows += table.rows[range]
             return
         }
         switch source {

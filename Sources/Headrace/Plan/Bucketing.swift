@@ -37,21 +37,3 @@ package enum Bucketing {
         order.append(contentsOf: steps * rowsPerStep..<lengths.count)
     }
 }
-
-/// To which length the rows of a batch are filled up.
-package enum Padding: Hashable, Sendable {
-    /// To that of the longest row, rounded up to a multiple: few lengths let compiled programs be used again.
-    case longest(multipleOf: Int)
-    /// To a fixed length; a longer row is a defect.
-    case length(Int)
-
-    /// The length of a batch whose longest row has `longest` elements; nil where that is too long.
-    package func length(longest: Int) -> Int? {
-        switch self {
-        case .longest(let multiple):
-            let (sum, overflow) = longest.addingReportingOverflow(multiple - 1)
-            return overflow ? nil : sum / multiple * multiple
-        case .length(let length): return longest <= length ? length : nil
-        }
-    }
-}

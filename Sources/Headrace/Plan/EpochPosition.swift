@@ -42,18 +42,23 @@ package struct EpochPosition: Sendable, Hashable {
     }
 
     /// The position behind step `step` of `share`; behind the last one that is the start of the next epoch.
+    ///
+    /// All ranks count, also where the share is that of one node's ranks.
     package func after(step: Int, of share: RankShare) -> EpochPosition {
-        guard step + 1 < share.stepCount, let last = segments.last else {
-            return EpochPosition(startOf: epoch + 1, worldSize: share.worldSize, batchSize: share.batchSize)
+        let last = segments.last
+        guard step + 1 < share.stepCount, let last else {
+            return EpochPosition(
+                startOf: epoch + 1, worldSize: last?.worldSize ?? share.worldSize,
+                batchSize: last?.batchSize ?? share.batchSize)
         }
         var next = self
-        next.position = last.start + (step + 1) * share.worldSize * share.batchSize
+        next.position = last.start + (step + 1) * last.worldSize * last.batchSize
         return next
     }
 
     /// Throws where the position is none that ``after(step:of:)`` gives.
     package func check() throws(HeadraceError) {
-        try PlanLimits.check(epoch, 0...Int.max, "the epoch")
+        try PlanLimits.check(epoch, 0...PlanLimits.epoch, "the epoch")
         try PlanLimits.check(position, 0...PlanLimits.sampleCount, "the position")
         try RankShare.check(segments)
         guard let last = segments.last else { return }

@@ -49,6 +49,15 @@ package struct EpochWalk: Sendable {
     /// Places of the epoch.
     package var count: Int { mixture?.count ?? dataSets[0].count }
 
+    /// Whether what is at `place` was at an earlier place of the epoch already.
+    package func isRepeat(_ place: Int) -> Bool { (mixture?.part(at: place).pass ?? 0) > 0 }
+
+    /// Samples of all data sets that no place of the epoch has: what a mixture ends before.
+    package var unreachedCount: Int {
+        guard let mixture else { return 0 }
+        return zip(mixture.delivered, dataSets).reduce(0) { $0 + max(0, $1.1.count - $1.0) }
+    }
+
     /// What is at `place`.
     package mutating func sample(at place: Int) -> SamplePlace {
         guard let mixture else {

@@ -2,12 +2,10 @@ public import HeadraceCore
 
 /// Caps of a state that is read.
 package enum LoaderStateLimits {
-    /// Bytes of the file. Options and lanes make up most of it.
+    /// Bytes of the file. Options make up most of it.
     package static let byteCount = 4 << 20
     /// Arrays and objects inside one another.
     package static let depth = 8
-    /// Lanes of a streamed walk.
-    package static let laneCount = 1 << 16
 }
 
 extension LoaderState {
@@ -120,57 +118,26 @@ extension LoaderState.Local {
             JSONMember("rank", .int(rank)),
             JSONMember("digest", digest.map { .string($0.hexadecimal) } ?? .null),
             JSONMember("set_digest", setDigest.map { .string($0.hexadecimal) } ?? .null),
-            JSONMember("stream", stream.map(\.json) ?? .null),
+            JSONMember("skipped", .int(skips.total)), JSONMember("skipped_in_epoch", .int(skips.inEpoch)),
+            JSONMember("seen_in_epoch", .int(skips.seenInEpoch)),
         ])
     }
 
     fileprivate init(json: JSONValue) throws(HeadraceError) {
         let members = try StateMembers(json, "the rank's own part")
-        try members.expect(["rank", "digest", "set_digest", "stream"])
+        try members.expect([
+            "rank", "digest", "set_digest", "skipped", "skipped_in_epoch", "seen_in_epoch",
+        ])
         let rank = try members.number("rank")
         guard rank < PlanLimits.worldSize else { throw StateMembers.refused("its rank \(rank) cannot be") }
         self.init(
             rank: rank, digest: try members.optionalHash("digest").map(OrderedDigest.init(value:)),
-            setDigest: try members.optionalHash("set_digest").map(SetDigest.init(value:)))
-        let stream = try members.value("stream")
-        if stream != .null { self.stream = try LoaderState.Stream(json: stream) }
-    }
-}
-
-extension LoaderState.Stream {
-    fileprivate var json: JSONValue {
-        .object([
-            JSONMember("block", .int(block)), JSONMember("position_in_block", .int(positionInBlock)),
-            JSONMember("lanes", .array(lanes.map { $0.map(\.json) ?? .null })),
-        ])
-    }
-
-    fileprivate init(json: JSONValue) throws(HeadraceError) {
-        let members = try StateMembers(json, "the streamed position")
-        try members.expect(["block", "position_in_block", "lanes"])
-        self.init(
-            block: try members.number("block"), positionInBlock: try members.number("position_in_block"),
-            lanes: try members.list("lanes", limit: LoaderStateLimits.laneCount) {
-                (value) throws(HeadraceError) -> LoaderState.Lane? in
-                value == .null ? nil : try LoaderState.Lane(json: value)
-            })
-    }
-}
-
-extension LoaderState.Lane {
-    fileprivate var json: JSONValue {
-        .object([
-            JSONMember("shard", .int(shard)), JSONMember("ordinal", .int(ordinal)),
-            JSONMember("offset", .int(offset)),
-        ])
-    }
-
-    fileprivate init(json: JSONValue) throws(HeadraceError) {
-        let members = try StateMembers(json, "a lane")
-        try members.expect(["shard", "ordinal", "offset"])
-        self.init(
-            shard: try members.number("shard"), ordinal: try members.number("ordinal"),
-            offset: try members.number("offset"))
+            setDigest: try members.optionalHash("set_digest").map(SetDigest.init(value:)),
+            skips: LoaderState.Skips(
+                total: try members.number("skipped"), inEpoch: try members.number("skipped_in_epoch"),
+                seenInEpoch: try members.number("seen_in_epoch")))
+        guard [skips.total, skips.inEpoch, skips.seenInEpoch].allSatisfy({ $0 <= PlanLimits.sampleCount })
+        else { throw StateMembers.refused("its counts of samples cannot be") }
     }
 }
 

@@ -26,49 +26,35 @@ public struct LoaderState: Sendable, Equatable {
     package var position: EpochPosition
     package var local: Local?
 
-    /// What one rank knows of itself: digests of what it delivered, and where its lanes stand.
+    /// What one rank knows of itself: digests of what it delivered, and what it left out.
     package struct Local: Sendable, Equatable {
         package var rank: Int
         package var digest: OrderedDigest?
         package var setDigest: SetDigest?
-        package var stream: Stream?
+        package var skips: Skips
 
         package init(
-            rank: Int, digest: OrderedDigest? = nil, setDigest: SetDigest? = nil, stream: Stream? = nil
+            rank: Int, digest: OrderedDigest? = nil, setDigest: SetDigest? = nil, skips: Skips = Skips()
         ) {
             self.rank = rank
             self.digest = digest
             self.setDigest = setDigest
-            self.stream = stream
+            self.skips = skips
         }
     }
 
-    /// Where a streamed walk stands: at the start of a shuffle block, and so many samples of the block were delivered.
-    package struct Stream: Sendable, Equatable {
-        package var block: Int
-        package var positionInBlock: Int
-        /// By lane; nil: the lane has ended.
-        package var lanes: [Lane?]
+    /// Defective samples that were left out, which limits go on counting.
+    package struct Skips: Sendable, Equatable {
+        /// Since the run began.
+        package var total: Int
+        /// Of the epoch, and the samples seen in it.
+        package var inEpoch: Int
+        package var seenInEpoch: Int
 
-        package init(block: Int, positionInBlock: Int, lanes: [Lane?]) {
-            self.block = block
-            self.positionInBlock = positionInBlock
-            self.lanes = lanes
-        }
-    }
-
-    /// The next sample of a lane.
-    package struct Lane: Sendable, Equatable {
-        /// The shard's number in the catalog.
-        package var shard: Int
-        package var ordinal: Int
-        /// Where it starts in the uncompressed shard.
-        package var offset: Int
-
-        package init(shard: Int, ordinal: Int, offset: Int) {
-            self.shard = shard
-            self.ordinal = ordinal
-            self.offset = offset
+        package init(total: Int = 0, inEpoch: Int = 0, seenInEpoch: Int = 0) {
+            self.total = total
+            self.inEpoch = inEpoch
+            self.seenInEpoch = seenInEpoch
         }
     }
 
@@ -126,12 +112,16 @@ public struct LoaderState: Sendable, Equatable {
                     + "\(loader.worldSize) ranks and batches of \(loader.batchSize); an indexed walk without affinity "
                     + "can change both ('headrace index' makes the index)")
         }
-        if let stream = local?.stream {
-            for case let lane? in stream.lanes where lane.shard >= loader.shards.count {
-                throw Self.refused("a lane is in shard \(lane.shard), and there are \(loader.shards.count)")
-            }
-        }
         return position.continued(worldSize: loader.worldSize, batchSize: loader.batchSize)
+    }
+
+    /// What a rank that goes on takes over of its own; nil for another rank, and where the world has another size, whose
+    /// ranks have other shares.
+    package func carried(rank: Int, worldSize: Int) -> Local? {
+        guard let local, local.rank == rank, position.segments.last?.worldSize == worldSize else {
+            return nil
+        }
+        return local
     }
 
     /// Whether both are states of one step of one run, of whatever ranks.

@@ -1,7 +1,7 @@
 package import HeadraceCore
 
 /// When an epoch of several mixed data sets ends.
-package enum MixtureEnd: String, Hashable, Sendable, CaseIterable {
+public enum MixtureEnd: String, Hashable, Sendable, CaseIterable {
     /// Before the first sample that a data set no longer has.
     case firstExhausted = "first-exhausted"
     /// When every sample of every data set was delivered; those that run out before begin again, in another order.

@@ -4,6 +4,8 @@ internal import HeadraceCore
 package enum PlanLimits {
     /// Samples of an epoch, also of a mixture that repeats small data sets.
     package static let sampleCount = 1 << 56
+    /// Number of an epoch, of a state that is resumed.
+    package static let epoch = 1 << 56
     /// Ranks of a job.
     package static let worldSize = 1 << 20
     /// Rows of a batch.
@@ -14,6 +16,9 @@ package enum PlanLimits {
     package static let segmentCount = 1024
     /// Sum of the weights of a mixture.
     package static let weightSum = 1 << 31
+
+    /// Samples of a window of bucketing.
+    package static let bucketRows = 1 << 24
 
     static func check(_ value: Int, _ range: ClosedRange<Int>, _ what: String) throws(HeadraceError) {
         guard range.contains(value) else {

@@ -1,157 +1,85 @@
 package import HeadraceCore
 package import HeadraceTiers
 
-/// What a plan is asked about: the options that decide order and shares.
+/// What a plan is asked about: a data set with the options that a loader of it is given, and what only a plan asks.
 package struct PlanRequest: Sendable {
-    /// The order, as `--shuffle` writes it: of a streamed walk, of an indexed one, or of either.
-    package enum Order: Hashable, Sendable, CustomStringConvertible {
-        /// As in the catalog.
-        case none
-        /// Shards in random order and each N consecutive samples shuffled; streamed.
-        case buffer(Int)
-        /// Blocks of N neighbours in random order, each shuffled within; indexed.
-        case block(Int)
-        /// A random permutation of all samples; indexed.
-        case global
-
-        /// Reads what the flag says.
-        package init(words: String) throws(HeadraceError) {
-            func size(_ prefix: String) -> Int? {
-                guard words.hasPrefix(prefix), let size = Int(words.dropFirst(prefix.count)), size >= 1,
-                    size <= PlanLimits.blockSize
-                else { return nil }
-                return size
-            }
-            switch words {
-            case "none": self = .none
-            case "global": self = .global
-            default:
-                if let size = size("buffer:") {
-                    self = .buffer(size)
-                } else if let size = size("block:") {
-                    self = .block(size)
-                } else {
-                    throw HeadraceError(
-                        .usage,
-                        "'\(words)' is no shuffle; write none, global, buffer:N or block:N with N from 1 to "
-                            + "\(PlanLimits.blockSize)")
-                }
-            }
-        }
-
-        package var description: String {
-            switch self {
-            case .none: "none"
-            case .buffer(let size): "buffer:\(size)"
-            case .block(let size): "block:\(size)"
-            case .global: "global"
-            }
-        }
-
-        var sampleOrder: SampleOrder {
-            switch self {
-            case .none, .buffer: .catalog
-            case .block(let size): .block(size)
-            case .global: .global
-            }
-        }
-
-        var blockSize: Int? { if case .block(let size) = self { size } else { nil } }
-    }
-
-    package var order = Order.none
-    /// nil: indexed where the order demands it or every shard has a count, else streamed.
-    package var walk: Walk?
-    package var affinity = Affinity.none
-    package var seed: UInt64 = 0
-    package var epochs = 1
-    package var batchSize = LoaderOptions.defaultBatchSize
-    package var last = LastBatch.keep
-    package var uneven = UnevenRanks.drop
-    package var ranks = Ranks.alone
-    package var nodeCount: Int?
-    /// Batches of each rank, given; for a streamed walk without counts.
-    package var steps: Int?
+    package var dataset: Dataset
     /// Bytes of the cache of one node.
     package var cacheLimit: Int?
     /// Where the shards are.
     package var tier: Tier?
 
-    package init() {}
-
-    /// Nodes of the job; with an affinity they must be known.
-    func nodes() throws(HeadraceError) -> Nodes {
-        guard affinity == .none || nodeCount != nil || ranks.worldSize == 1 else {
-            throw HeadraceError(
-                .usage,
-                "an affinity to nodes needs their number: --nodes, or a launcher that says how many processes "
-                    + "are on each")
+    package init(_ dataset: Dataset, cacheLimit: Int? = nil, tier: Tier? = nil) {
+        self.dataset = dataset
+        self.cacheLimit = cacheLimit
+        self.tier = tier
+        // A plan is of all ranks, so the world size alone is enough.
+        if self.dataset.options.worldSize != nil, self.dataset.options.rank == nil {
+            self.dataset.options.rank = 0
         }
-        return try Nodes(count: nodeCount ?? 1, worldSize: ranks.worldSize)
     }
 
-    /// The walk that will be done.
-    func resolvedWalk(isCounted: Bool) throws(HeadraceError) -> Walk {
-        let demanded: Walk? =
-            switch order {
-            case .none: nil
-            case .buffer: .streamed
-            case .block, .global: .indexed
-            }
-        if let walk, let demanded, walk != demanded {
-            throw HeadraceError(
-                .usage,
-                "--shuffle \(order) is an order of the \(demanded.rawValue) walk, and --walk says "
-                    + "\(walk.rawValue)")
-        }
-        let resolved = demanded ?? walk ?? (isCounted && ranks.worldSize > 1 ? .indexed : .streamed)
-        guard resolved == .streamed || isCounted else {
-            throw HeadraceError(
-                .usage,
-                "an indexed walk needs the sample count of every shard, and some have none: "
-                    + "'headrace index SHARDS' makes their indexes, or use --walk streamed")
-        }
-        return resolved
+    var options: LoaderOptions { dataset.options }
+
+    /// The memory budget that a loader would have here.
+    var budget: Int { options.memory?.bytes ?? Machine.current.defaultBudget }
+
+    var blockSize: Int? { if case .block(let size) = options.shuffle { size } else { nil } }
+
+    /// Whether nothing but the shards decides which way they are walked.
+    var isAutomatic: Bool {
+        options.walk == nil && options.shuffle == .none && options.mixing == nil
+            && options.bucketWindow == nil && options.steps == nil
     }
+
+    /// Throws where an option is out of its range; how they go together is judged with the walk.
+    func check() throws(HeadraceError) {
+        try PlanLimits.check(options.batchSize, 1...PlanLimits.batchSize, "the batch size")
+        try PlanLimits.check(options.epochs ?? 1, 1...Int.max, "the number of epochs")
+        try PlanLimits.check(
+            options.memory?.bytes ?? 1, 1...LoaderBuilder.largestMemory, "the memory budget in bytes")
+        if let window = options.bucketWindow {
+            try PlanLimits.check(
+                window, 1...PlanLimits.bucketRows / options.batchSize, "a window of bucketing in batches")
+        }
+        switch options.shuffle {
+        case .none, .global: break
+        case .buffer(let size): try PlanLimits.check(size, 1...Self.largestBuffer, "the shuffle buffer")
+        case .block(let size): try PlanLimits.check(size, 1...PlanLimits.blockSize, "a shuffle block")
+        }
+        if let mixing = options.mixing, mixing.weights.count != dataset.shards.count {
+            throw HeadraceError(
+                .usage,
+                "there are \(mixing.weights.count) weights for \(dataset.shards.count) data sets; each path, folder or "
+                    + "pattern is one data set (a pattern that the shell has expanded is several)")
+        }
+    }
+
+    /// Samples of a shuffle buffer, as the loader has it.
+    private static let largestBuffer = 1 << 28
 }
 
-/// One shard as a plan sees it.
-package struct PlannedShard: Sendable, Equatable {
-    package var path: String
-    package var byteCount: Int
-    /// nil: neither a manifest nor an index tells.
-    package var sampleCount: Int?
-    /// Frames that can be read alone; 0: the file is not compressed.
-    package var frameCount: Int
-
-    package init(path: String, byteCount: Int, sampleCount: Int?, frameCount: Int = 0) {
-        self.path = path
-        self.byteCount = byteCount
-        self.sampleCount = sampleCount
-        self.frameCount = frameCount
-    }
-
-    /// Bytes of the file that are sample `ordinal` alone, all samples of a shard taken as equally long.
-    func byteCount(ofSample ordinal: Int) -> Int {
-        let count = max(1, sampleCount ?? 1)
-        return byte(ordinal + 1, count) - byte(ordinal, count)
-    }
-
-    /// Bytes of the file that have to be read for sample `ordinal`: its own, or those of the frames that it lies in.
-    func extent(ofSample ordinal: Int) -> Range<Int> {
-        let count = max(1, sampleCount ?? 1)
-        guard frameCount > 0 else { return byte(ordinal, count)..<byte(ordinal + 1, count) }
-        let first = Self.scaled(ordinal, frameCount, count)
-        let last = max(first + 1, Self.scaled(ordinal + 1, frameCount, count, up: true))
-        return byte(first, frameCount)..<byte(min(last, frameCount), frameCount)
-    }
-
-    private func byte(_ part: Int, _ count: Int) -> Int { Self.scaled(part, byteCount, count) }
-
-    /// part × whole / count, for part ≤ count, without overflow.
-    private static func scaled(_ part: Int, _ whole: Int, _ count: Int, up: Bool = false) -> Int {
-        let product = UInt64(part).multipliedFullWidth(by: UInt64(whole))
-        let (quotient, remainder) = UInt64(count).dividingFullWidth((product.high, product.low))
-        return Int(quotient) + (up && remainder > 0 ? 1 : 0)
+extension Shuffle {
+    /// Reads what `--shuffle` says; the range of its number is judged later.
+    package init(planWords words: String) throws(HeadraceError) {
+        func size(_ prefix: String) -> Int? {
+            guard words.hasPrefix(prefix), let size = Int(words.dropFirst(prefix.count)), size >= 1 else {
+                return nil
+            }
+            return size
+        }
+        if words == "none" {
+            self = .none
+        } else if words == "global" {
+            self = .global
+        } else if let size = size("buffer:") {
+            self = .buffer(size)
+        } else if let size = size("block:") {
+            self = .block(size)
+        } else {
+            throw HeadraceError(
+                .usage,
+                "'\(words)' is no shuffle; write none, global, buffer:N or block:N with N of at least 1")
+        }
     }
 }

@@ -1,21 +1,25 @@
+internal import HeadraceCompute
 package import HeadraceCore
-internal import HeadraceTiers
 
 /// What a run will do, known before anything is read: batches, what the tail costs, requests, cache hits.
+///
+/// The walk, the windows and the reads are the loader's own: the same functions are asked.
 package struct PlanSummary: Sendable, Equatable {
-    /// Steps whose reads are merged together in the estimate of requests: about what a loader reads ahead.
-    package static let windowSteps = 16
-    /// Windows that are simulated, at most; of longer epochs as many are taken, evenly spaced over ranks and steps.
-    package static let simulatedWindows = 64
-
     package var walk: Walk
+    /// Why it is walked this way.
+    package var walkReason: String
     /// Whether neither the walk nor the order was asked for: it is the one that the shards allow.
     package var isAutomatic: Bool
-    package var order: PlanRequest.Order
+    /// As `--shuffle` writes it.
+    package var shuffle: String
+    /// Steps within which samples of like length are brought together.
+    package var bucketWindow: Int?
     package var shardCount: Int
     package var byteCount: Int
     /// Samples of the data set; nil where some shard has no count.
     package var sampleCount: Int?
+    /// Of a mixture: what it has of each data set.
+    package var dataSets: [DataSet] = []
     package var worldSize: Int
     package var nodeCount: Int
     package var affinity: Affinity
@@ -28,93 +32,115 @@ package struct PlanSummary: Sendable, Equatable {
     package var droppedCount: Int?
     package var paddedCount: Int?
     package var repeatedCount: Int?
+    /// Of these, what makes ranks equal; a mixture leaves out and repeats for its own reasons, too.
+    var tailCount = 0
     /// Samples of the shards of the rank with the least and of that with the most, where whole shards are dealt; in an
     /// indexed walk they are dealt to nodes.
     package var leastSamples: Int?
     package var mostSamples: Int?
-    package var requests: Requests?
-    package var cache: Cache?
+    package var requests: Requests
+    package var cache: NodeCache?
     package var warnings: [String] = []
+
+    /// One data set of a mixture.
+    package struct DataSet: Sendable, Equatable {
+        /// As it was named.
+        package var words: String
+        package var weight: Int
+        package var sampleCount: Int
+        /// Rows of an epoch, over all ranks.
+        package var deliveredCount: Int
+        /// Of these, rows whose sample the epoch delivers elsewhere, too.
+        package var repeatedCount: Int
+        package var leftOutCount: Int
+    }
 
     /// Reads of an epoch, over all ranks.
     package struct Requests: Sendable, Equatable {
-        package var count: Int
-        package var readByteCount: Int
-        package var deliveredByteCount: Int
-        /// Windows that were simulated, and those there are; equal: nothing is extrapolated.
-        package var simulatedWindows: Int
-        package var windows: Int
+        package var count = 0
+        package var readByteCount = 0
+        /// Of the samples, decompressed; nil where nothing tells.
+        package var deliveredByteCount: Int?
+        /// Batches whose reads are merged together, at most; 0 in a streamed walk.
+        package var windowSteps = 0
+        /// Batches whose reads were planned, and those there are; equal: nothing is extrapolated. 0 in a streamed walk.
+        package var plannedBatches = 0
+        package var batches = 0
 
         package var meanByteCount: Int { count > 0 ? readByteCount / count : 0 }
     }
 
-    /// Share of the bytes that a node's cache of whole blocks serves (no eviction).
-    package struct Cache: Sendable, Equatable {
-        package var limit: Int
-        /// Bytes that one node reads in an epoch.
-        package var nodeByteCount: Int
-        package var firstEpochHits: Double
-        package var secondEpochHits: Double
-
-        /// In epoch 1 a node reads its share for the first time. In epoch 2 it finds what it kept: with an affinity of
-        /// what are its own bytes, min(1, C / own); without one the share is another random one, min(C, D / n) / D.
-        package init(limit: Int, byteCount: Int, nodeCount: Int, ownByteCount: Int?) {
-            self.limit = limit
-            let own = ownByteCount ?? byteCount / nodeCount
-            nodeByteCount = own
-            firstEpochHits = 0
-            let kept = Double(min(limit, own))
-            let whole = Double(ownByteCount ?? byteCount)
-            secondEpochHits = whole > 0 ? kept / whole : 0
+    /// The plan of `request`. Throws what a loader of it would throw for its options and indexes.
+    package init(_ request: PlanRequest) throws(HeadraceError) {
+        try request.check()
+        let options = request.options
+        let catalog = try Catalog(
+            request.dataset.shards, isMixture: options.mixing != nil, names: FieldNames())
+        for shard in catalog.shards {
+            if let defect = shard.disagreement(found: shard.listed?.sampleCount ?? 0) { throw defect }
         }
-    }
-
-    /// The plan of `request` over `shards`; throws `usage` for what cannot be.
-    package init(_ shards: [PlannedShard], _ request: PlanRequest) throws(HeadraceError) {
-        try PlanLimits.check(request.batchSize, 1...PlanLimits.batchSize, "the batch size")
-        try PlanLimits.check(request.epochs, 1...Int.max, "the number of epochs")
-        guard !shards.isEmpty else { throw HeadraceError(.usage, "no shards were named") }
-        let counts = shards.map(\.sampleCount)
-        let known = counts.compactMap { $0 }
-        let isCounted = known.count == shards.count
-        walk = try request.resolvedWalk(isCounted: isCounted)
-        isAutomatic = request.walk == nil && request.order == .none
-        order = request.order
-        shardCount = shards.count
-        byteCount = shards.reduce(0) { $0 &+ $1.byteCount }
-        sampleCount = isCounted ? try SampleNumbers(counts: known).count : nil
-        worldSize = request.ranks.worldSize
-        let nodes = try request.nodes()
+        let workers = options.workers ?? Machine.current.defaultWorkers
+        let builder = LoaderBuilder(request.dataset, .host)
+        let choice = try builder.chooseWalk(catalog, workers: workers, budget: request.budget)
+        walk = choice.walk
+        walkReason = choice.reason
+        isAutomatic = request.isAutomatic
+        shuffle = options.shuffle.words
+        bucketWindow = options.bucketWindow
+        shardCount = catalog.shards.count
+        byteCount = catalog.byteCount
+        worldSize = choice.ranks.worldSize
+        affinity = options.affinity
+        batchSize = options.batchSize
+        epochs = options.epochs ?? 1
+        requests = Requests()
+        let nodes =
+            if let known = choice.nodes { known } else {
+                try Nodes(count: options.nodes ?? choice.ranks.nodeCount ?? 1, worldSize: worldSize)
+            }
         nodeCount = nodes.count
-        affinity = request.affinity
-        batchSize = request.batchSize
-        epochs = request.epochs
-        var ownByteCount: Int?
-        switch walk {
-        case .streamed: try planStreamed(shards, request, nodes)
-        case .indexed: try planIndexed(shards, known, request, nodes)
+        var counts = choice.counts
+        if walk == .streamed, worldSize == 1, counts.contains(nil), catalog.directories.isEmpty {
+            // One rank that streams needs none, but who asks wants to know.
+            let set = try ShardIndexSet.open(
+                catalog.shards.map(\.path), folder: options.indexFolder, workers: workers)
+            counts = zip(counts, set.sampleCounts).map { $0 ?? $1 }
         }
-        if request.affinity == .node {
-            let loads = isCounted ? known : shards.map(\.byteCount)
-            let deal = ShardShare.nodeDeal(loads: loads, nodes: nodes, seed: request.seed)
-            ownByteCount = deal.shards.map { $0.reduce(0) { $0 &+ shards[$1].byteCount } }.max()
+        let known = counts.compactMap { $0 }
+        sampleCount = known.count == counts.count ? try SampleNumbers(counts: known).count : nil
+        if let rows = choice.rows {
+            try planIndexed(catalog, rows, choice, builder, request)
+        } else {
+            try planStreamed(catalog, counts, choice, request)
         }
         if let limit = request.cacheLimit {
-            cache = Cache(
-                limit: limit, byteCount: byteCount, nodeCount: nodes.count, ownByteCount: ownByteCount)
+            cache = NodeCache(
+                limit: limit, self, NodeCache.Shares(catalog, choice, nodes, dataSets, request),
+                nodes: nodes)
         }
+        warnings += choice.notes
         addWarnings(request)
     }
 
+    // MARK: Streamed
+
     private mutating func planStreamed(
-        _ shards: [PlannedShard], _ request: PlanRequest, _ nodes: Nodes
+        _ catalog: Catalog, _ counts: [Int?], _ choice: WalkChoice, _ request: PlanRequest
     ) throws(HeadraceError) {
-        let counts = shards.map(\.sampleCount)
-        let sizes = shards.map(\.byteCount)
+        let options = request.options
+        // A rank alone reads what there is, and has nobody to be equal to.
+        let isDealt = worldSize > 1 || options.steps != nil
+        guard options.uneven != .repeating || !isDealt else {
+            throw HeadraceError(
+                .usage,
+                "repeating samples is for the indexed walk ('headrace index' makes the index); a streamed one can drop "
+                    + "or pad")
+        }
+        let sizes = catalog.shards.map(\.size)
         var deal = ShardShare.Request(
-            worldSize: worldSize, batchSize: batchSize, uneven: request.uneven, last: request.last,
-            steps: request.steps, isShuffled: order != .none, seed: request.seed, epoch: 0,
-            nodes: request.affinity == .node ? nodes : nil)
+            worldSize: worldSize, batchSize: batchSize, uneven: isDealt ? options.uneven : .drop,
+            last: options.lastBatch, steps: options.steps, isShuffled: options.shuffle != .none,
+            seed: options.seed, epoch: 0, nodes: choice.nodes)
         let share = try ShardShare(counts: counts, sizes: sizes, deal)
         var steps: Set<Int> = []
         for epoch in 0..<min(epochs, Self.dealtEpochs) {
@@ -132,125 +158,69 @@ package struct PlanSummary: Sendable, Equatable {
         batchesPerRank = share.stepCount
         leastSamples = share.samples?.min()
         mostSamples = share.samples?.max()
-        setTail(share.droppedCount, share.surplusCount, request.uneven)
-        let count = shards.reduce(0) { $0 + ($1.byteCount + Self.streamedRequest - 1) / Self.streamedRequest }
-        var delivered = byteCount
-        if let sampleCount, let dropped = share.droppedCount, sampleCount > 0 {
-            delivered -= Int(Double(byteCount) * Double(dropped) / Double(sampleCount))
+        setTail(share.droppedCount, share.surplusCount, options.uneven)
+        let reads = try StreamedReads(catalog, budget: request.budget, lanes: options.lanes)
+        requests.count = reads.count
+        requests.readByteCount = reads.byteCount
+        requests.deliveredByteCount = reads.uncompressedByteCount
+        if let sampleCount, let dropped = share.droppedCount, sampleCount > 0, dropped > 0 {
+            let left = Double(sampleCount - dropped) / Double(sampleCount)
+            requests.deliveredByteCount = reads.uncompressedByteCount.map { Int(Double($0) * left) }
         }
-        requests = Requests(
-            count: count, readByteCount: byteCount, deliveredByteCount: delivered, simulatedWindows: 0,
-            windows: 0)
     }
 
     /// Epochs whose deals are compared, at most.
     private static let dealtEpochs = 32
-    /// Bytes of one read of a streamed walk.
-    private static let streamedRequest = 1 << 20
+
+    // MARK: Indexed
 
     private mutating func planIndexed(
-        _ shards: [PlannedShard], _ counts: [Int], _ request: PlanRequest, _ nodes: Nodes
+        _ catalog: Catalog, _ rows: [ShardRows], _ choice: WalkChoice, _ builder: LoaderBuilder,
+        _ request: PlanRequest
     ) throws(HeadraceError) {
-        if request.steps != nil {
-            throw HeadraceError(
-                .usage, "the number of steps of an indexed walk is that of its samples: leave it out")
-        }
-        var simulation = RequestSimulation(shards)
-        if request.affinity == .node {
+        let options = request.options
+        let source = try IndexedSource(catalog, rows, storage: ListedFiles(catalog))
+        let settings = try builder.planSettings(choice, rows, budget: request.budget)
+        let start = EpochPosition(startOf: 0, worldSize: worldSize, batchSize: batchSize)
+        let epoch = try IndexedEpoch(source, settings, start)
+        rowsPerRank = epoch.share.rowsPerRank
+        batchesPerRank = epoch.share.stepCount
+        if let nodes = choice.nodes {
             let share = try NodeShare(
-                counts: counts, blockSize: order.blockSize, nodes: nodes, batchSize: batchSize,
-                uneven: request.uneven, last: request.last, seed: request.seed)
-            rowsPerRank = share.rowsPerRank
-            batchesPerRank = share.stepCount
+                counts: rows.map(\.sampleCount), blockSize: settings.blockSize, nodes: nodes,
+                batchSize: batchSize, uneven: options.uneven, last: options.lastBatch, seed: options.seed)
             leastSamples = share.samples.min()
             mostSamples = share.samples.max()
-            setTail(share.droppedCount, share.surplusCount, request.uneven)
-            requests = try simulation.run(worldSize: worldSize, stepCount: share.stepCount) {
-                (rank) throws(HeadraceError) in
-                let node = nodes.node(ofRank: rank)
-                return RequestSimulation.Rank(
-                    share: try share.share(ofNode: node), number: rank - node * nodes.ranksEach,
-                    walk: try share.walk(
-                        ofNode: node, counts: counts, order: order.sampleOrder, seed: request.seed, epoch: 0),
-                    shards: share.shards[node])
-            }
-            return
+            setTail(share.droppedCount, share.surplusCount, options.uneven)
+        } else {
+            setTail(epoch.share.droppedCount, epoch.share.surplusCount, options.uneven)
         }
-        let share = try RankShare(
-            sampleCount: sampleCount ?? 0, blockSize: order.blockSize, worldSize: worldSize,
-            batchSize: batchSize,
-            uneven: request.uneven, last: request.last)
-        rowsPerRank = share.rowsPerRank
-        batchesPerRank = share.stepCount
-        setTail(share.droppedCount, share.surplusCount, request.uneven)
-        let walk = EpochWalk(
-            try SampleNumbers(counts: counts), order: order.sampleOrder, seed: request.seed, epoch: 0)
-        requests = try simulation.run(worldSize: worldSize, stepCount: share.stepCount) { rank in
-            RequestSimulation.Rank(share: share, number: rank, walk: walk, shards: nil)
+        if let mixing = options.mixing { try addDataSets(mixing, source, epoch.share, request) }
+        var simulation = RequestSimulation(source, settings)
+        requests = try simulation.run(
+            stepCount: epoch.share.stepCount, rowsPerRank: epoch.share.rowsPerRank)
+    }
+
+    private mutating func addDataSets(
+        _ mixing: Mixing, _ source: IndexedSource, _ share: RankShare, _ request: PlanRequest
+    ) throws(HeadraceError) {
+        let counts = source.dataSets.map(\.count)
+        let mixture = try Mixture(weights: mixing.weights, counts: counts, end: mixing.end)
+        let shares = MixtureShares(mixture, counts: counts, share: share)
+        dataSets = counts.indices.map { index in
+            DataSet(
+                words: request.dataset.shards[index], weight: mixing.weights[index],
+                sampleCount: counts[index], deliveredCount: shares.delivered[index],
+                repeatedCount: shares.repeated[index], leftOutCount: shares.leftOut[index])
         }
+        droppedCount = shares.leftOut.reduce(0, +)
+        repeatedCount = shares.repeated.reduce(0, +)
     }
 
     private mutating func setTail(_ dropped: Int?, _ surplus: Int?, _ uneven: UnevenRanks) {
+        tailCount = (dropped ?? 0) + (surplus ?? 0)
         droppedCount = dropped
         paddedCount = surplus.map { uneven == .pad ? $0 : 0 }
         repeatedCount = surplus.map { uneven == .repeating ? $0 : 0 }
-    }
-
-    // MARK: Warnings
-
-    /// Share of the samples that may be lost or doubled to make ranks equal before that is worth a word.
-    private static let unevenShare = 0.01
-    /// Share of a tier's bandwidth below which requests are called too small for it.
-    private static let smallRequestShare = 0.25
-    /// Requests that a process has under way.
-    private static let depth = LoaderOptions().queueDepth
-
-    private mutating func addWarnings(_ request: PlanRequest) {
-        let lost = (droppedCount ?? 0) + (paddedCount ?? 0) + (repeatedCount ?? 0)
-        if let sampleCount, Double(lost) > Self.unevenShare * Double(sampleCount), worldSize > 1 {
-            let verb = (droppedCount ?? 0) > 0 ? "leave out" : "add"
-            let cure =
-                switch (walk, affinity) {
-                case (.streamed, _): "an indexed walk shares by samples, not by shards"
-                case (.indexed, .node): "more and smaller shards can be dealt to nodes more evenly"
-                case (.indexed, .none): "longer epochs or smaller batches lose a smaller share"
-                }
-            warnings.append("equal ranks \(verb) \(lost) of \(sampleCount) samples in each epoch: \(cure)")
-        }
-        if batchesPerRank == 0, sampleCount ?? 0 > 0 {
-            warnings.append(
-                "an epoch yields no batch: there are too few samples for the ranks and the batch size")
-        }
-        if let tier = request.tier { warn(of: tier) }
-        if let cache, request.affinity == .none, nodeCount > 1, cache.secondEpochHits < 0.9 {
-            let own = Cache(
-                limit: cache.limit, byteCount: byteCount, nodeCount: nodeCount,
-                ownByteCount: byteCount / nodeCount)
-            if own.secondEpochHits > cache.secondEpochHits + 0.1 {
-                warnings.append(
-                    "each node reads another share in every epoch, so its cache hits \(Self.percent(cache.secondEpochHits)); "
-                        + "with --affinity node it would be about \(Self.percent(own.secondEpochHits))")
-            }
-        }
-    }
-
-    private mutating func warn(of tier: Tier) {
-        guard walk == .indexed, let requests, requests.count > 0 else { return }
-        func bandwidth(_ byteCount: Int) -> Double {
-            tier.throughput(queueDepth: Self.depth, byteCount: byteCount) * Double(byteCount)
-        }
-        let mean = max(1, requests.meanByteCount)
-        let share = bandwidth(mean) / bandwidth(max(mean, Self.streamedRequest))
-        guard share < Self.smallRequestShare else { return }
-        let megabytes = Int(bandwidth(mean) / 1e6)
-        warnings.append(
-            "\(tier.name) is walked by sample: requests of \(ByteCount(mean)) get \(max(1, megabytes)) MB/s out of it, "
-                + "\(Self.percent(share)) of what it gives to large ones; --shuffle block:N or a streamed "
-                + "walk (--shuffle buffer:N) reads in large requests")
-    }
-
-    private static func percent(_ share: Double) -> String {
-        let tenths = Int((share * 1000).rounded())
-        return tenths % 10 == 0 ? "\(tenths / 10) %" : "\(tenths / 10).\(tenths % 10) %"
     }
 }

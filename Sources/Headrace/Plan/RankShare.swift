@@ -138,6 +138,16 @@ package struct RankShare: Sendable {
     /// Places that this segment leaves out.
     package var droppedCount: Int { max(0, dealing.count - worldSize * rowsPerRank) }
 
+    /// Calls `body` with each place that this segment leaves out.
+    package func forEachDropped(_ body: (Int) -> Void) {
+        guard droppedCount > 0 else { return }
+        for index in dealing.count - droppedCount..<dealing.count {
+            var place = index
+            for rest in rests.reversed() { place = rest.placeBefore(place) }
+            body(place)
+        }
+    }
+
     /// Rows that stand for no place of their own: padding, or repeats.
     package var surplusCount: Int { max(0, worldSize * rowsPerRank - dealing.count) }
 

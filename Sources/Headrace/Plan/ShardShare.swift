@@ -1,7 +1,7 @@
 package import HeadraceCore
 
 /// How shards and ranks belong together.
-package enum Affinity: String, Hashable, Sendable, CaseIterable {
+public enum Affinity: String, Hashable, Sendable, CaseIterable {
     /// Any rank may get any shard, another in every epoch.
     case none
     /// Shards are dealt to nodes once for the whole run, and shuffled within: where the data of a node fit into its

@@ -1,0 +1,44 @@
+internal import HeadraceCore
+internal import HeadraceFormats
+
+extension LoaderBuilder {
+    /// The settings that the loader walks with where no field is decoded; columns take of the memory for windows.
+    func planSettings(
+        _ choice: WalkChoice, _ rows: [ShardRows], budget: Int
+    ) throws(HeadraceError) -> IndexedOrder.Settings {
+        let order: SampleOrder =
+            switch options.shuffle {
+            case .block(let size): .block(size)
+            case .global: .global
+            case .none, .buffer: .catalog
+            }
+        var settings = IndexedOrder.Settings(
+            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch,
+            ranks: try Ranks(rank: 0, worldSize: choice.ranks.worldSize), batchSize: options.batchSize,
+            windowSteps: 1, windowBytes: 0, alignment: options.direct ? ChunkGeometry.pageBytes : 1,
+            mixing: options.mixing, nodes: choice.nodes, bucketSteps: options.bucketWindow)
+        let count = rows.reduce(0) { $0 + $1.sampleCount }
+        let bytes = rows.reduce(0.0) { $0 + Double($1.uncompressedByteCount) }
+        let sampleBytes = count == 0 ? 0 : Int((bytes / Double(count)).rounded(.up))
+        let slots = options.prefetch + options.heldBatches + 2
+        let window = try windowSize(
+            budget: budget, slabBytes: ChunkGeometry(budget: budget, lanes: 1).halved().slabBytes,
+            fixedBytes: product(slots * options.batchSize, MemoryLayout<RowReference>.stride),
+            sampleBytes: sampleBytes,
+            overheadBytes: planOverheadBytes(sampleBytes, rows, alignment: settings.alignment),
+            heldBatches: options.heldBatches, blockSize: settings.blockSize)
+        settings.windowSteps = window.steps
+        settings.windowBytes = window.bytes
+        return settings
+    }
+
+    /// What a sample takes besides its bytes, at most: as the loader reckons when it is opened, which a test holds.
+    private func planOverheadBytes(_ sampleBytes: Int, _ rows: [ShardRows], alignment: Int) -> Int {
+        let tables =
+            MemoryLayout<SampleRecord>.stride + 4 * MemoryLayout<FieldRecord>.stride
+            + MemoryLayout<SampleOrigin>.stride + MemoryLayout<PlannedChunk.Sample>.stride + 64
+        guard rows.allSatisfy({ $0.codec == .none }) else { return tables + sampleBytes }
+        let gap = min(ReadMerger.defaultLargestGap, 8 * sampleBytes)
+        return tables + max(gap, alignment > 1 ? 2 * alignment : 64)
+    }
+}
