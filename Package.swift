@@ -13,6 +13,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 let testing: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+let images: [CSetting] = [.define("HEADRACE_IMAGES", .when(traits: ["Images"]))]
 let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 
 /// A Swift target of ours: directory `Sources/<directory>`, module `Headrace<directory>`.
@@ -37,6 +38,10 @@ let package = Package(
         .executable(name: "headrace", targets: ["HeadraceTool"]),
         .executable(name: "pipebench", targets: ["Pipebench"]),
     ],
+    traits: [
+        .trait(name: "Images", description: "Decoding of JPEG and PNG, by libjpeg-turbo and libpng."),
+        .default(enabledTraits: ["Images"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
     ],
@@ -48,6 +53,14 @@ let package = Package(
         .target(
             name: "CHeadraceDevice", path: "Sources/CDevice", cSettings: c,
             linkerSettings: [.linkedLibrary("dl")]),
+        .target(
+            name: "CHeadraceImage", path: "Sources/CImage", cSettings: c + images,
+            linkerSettings: [
+                .linkedLibrary("jpeg", .when(traits: ["Images"])),
+                .linkedLibrary("png", .when(traits: ["Images"])),
+                // What a static libpng needs.
+                .linkedLibrary("z", .when(traits: ["Images"])),
+            ]),
         .systemLibrary(
             name: "CHeadraceZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"])]),
@@ -61,7 +74,7 @@ let package = Package(
         module("Core", dependencies: ["CHeadraceCore"]),
         module("Storage", dependencies: ["HeadraceCore", "CHeadraceRing"]),
         module("Formats", dependencies: ["HeadraceCore", "CHeadraceZstd", "CHeadraceZlib", "CHeadraceLZ4"]),
-        module("Decode", dependencies: ["HeadraceCore"]),
+        module("Decode", dependencies: ["HeadraceCore", "CHeadraceImage"]),
         module("Compute", dependencies: ["HeadraceCore", "CHeadraceDevice"]),
         module("Tiers", dependencies: ["HeadraceCore"]),
         .target(

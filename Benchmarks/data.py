@@ -33,6 +33,19 @@ class Generated:
         run(HERE / "Ceilings/bin/generate", self.kind, target, *self.numbers)
 
 
+class Photos:
+    """Shards of photo-like JPEGs, by Ceilings/photos.c."""
+
+    def __init__(self, shards, samples, prefix):
+        self.numbers, self.prefix = (shards, samples), prefix
+
+    def recipe(self, _):
+        return [self.prefix, self.numbers, (HERE / "Ceilings/photos.c").read_text()]
+
+    def make(self, _, folder):
+        run(HERE / "Ceilings/bin/photos", folder / self.prefix, *self.numbers)
+
+
 class Compressed:
     """Each file of the set `source` by a tool."""
 
@@ -67,6 +80,8 @@ class Packed:
 SETS = {
     "jpeg-tar": Generated("tar", 8, 1250, 60_000, 140_000, prefix="jpeg"),
     "jpeg-tfrecord": Generated("tfrecord", 8, 1250, 60_000, 140_000, prefix="jpeg"),
+    "photos-tar": Photos(8, 500, "photos"),
+    "photos-tfrecord": Packed("photos-tar", "photos-%03d.tfrecord", "--shard-size", "64MiB"),
     "tiny-tar": Generated("tar", 16, 125_000, 100, 200, prefix="tiny"),
     "tiny-tfrecord": Generated("tfrecord", 16, 250_000, 60, 140, prefix="tiny"),
     "tokens-tar": Generated("tokens-tar", 4, 16_000, 8192, prefix="tokens"),

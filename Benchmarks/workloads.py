@@ -81,10 +81,10 @@ def command(name, kind, size, text, *folder, prefix=()):
     return Contender(name, kind, words, counts=False)
 
 
-def peers(scripts, files, *options, samples=None, counts=True):
+def peers(scripts, files, *options, samples=None, counts=True, kind="read"):
     for script in scripts.split():
 
-        def words(count, path=HERE / "peers" / f"read_{script}.py"):
+        def words(count, path=HERE / "peers" / f"{kind}_{script}.py"):
             return [PYTHON, path, "--epochs", count, *options, *files]
 
         yield Contender(script, "peer", words, samples, counts)
@@ -188,6 +188,37 @@ def lz4_plain(data):
 
 def lz4_packed(data):
     return lz4(data, data("tokens-lz4-packed"), ".tar.lz4 of tokens, as headrace pack writes it")
+
+
+def images(data, title, flags, ceiling_options, peer_options, goals):
+    """RandomResizedCrop to 224 and flip, 1000 shuffled, batches of 64."""
+    files, records = data("photos-tar"), data("photos-tfrecord")
+    ours_options = ["--shuffle", "1000", "--field", "cls=int", "--image", "jpg", *flags]
+    contenders = [
+        ours(files, *ours_options),
+        ceiling("image", files, *ceiling_options),
+        one_worker(files, *ours_options),
+        *peers("tf_data", records, *peer_options, kind="images"),
+        *peers("dali mlx_data spdl", files, *peer_options, kind="images"),
+    ]
+    return Workload(title, 4000, size_of(files), contenders, goals)
+
+
+IMAGE_PEERS = "tf_data dali mlx_data spdl"
+
+
+def images_f32(data):
+    flags = ["--transform", "random-resized-crop:224,flip,normalize:imagenet"]
+    goals = [Goal("share", 0.95), Goal("peer", 1.8, IMAGE_PEERS)]
+    return images(data, "JPEG to f32 CHW, RandomResizedCrop 224, flip, normalised", flags, [], [], goals)
+
+
+def images_u8(data):
+    flags = ["--transform", "random-resized-crop:224,flip", "--dtype", "uint8", "--layout", "hwc"]
+    goals = [Goal("share", 0.95), Goal("peer", 1.25, IMAGE_PEERS)]
+    return images(
+        data, "JPEG to u8 HWC, RandomResizedCrop 224, flip", flags, ["--examples", "1"], ["--uint8"], goals
+    )
 
 
 def direct(data):
@@ -331,6 +362,8 @@ ALL = {
     "zst-seekable": zst_seekable,
     "lz4-plain": lz4_plain,
     "lz4-packed": lz4_packed,
+    "images-f32": images_f32,
+    "images-u8": images_u8,
     "direct": direct,
     "random-100k": at_random("jpeg-tar", "samples of 100 KB", 10_000, 64, 60e3, lambda files: files),
     "random-8k": at_random("tokens-tar", "samples of 8 KB", 64_000, 256, 400e3, lambda files: files),

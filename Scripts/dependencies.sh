@@ -13,6 +13,8 @@ has_library liburing || missing+=(liburing-dev)
 has_library libzstd || missing+=(libzstd-dev)
 has_library liblz4 || missing+=(liblz4-dev)
 has_library zlib || missing+=(zlib1g-dev)
+has_library libjpeg || missing+=(libjpeg-dev)
+has_library libpng || missing+=(libpng-dev)
 # The programs are the tests' second opinion, not a part of the library.
 command -v zstd >/dev/null || missing+=(zstd)
 command -v lz4 >/dev/null || missing+=(lz4)
@@ -20,8 +22,8 @@ command -v lz4 >/dev/null || missing+=(lz4)
 
 by_hand() {
     echo "$1 Install them by hand:" >&2
-    echo "  Debian, Ubuntu: apt-get install pkg-config liburing-dev libzstd-dev liblz4-dev zlib1g-dev zstd lz4" >&2
-    echo "  Fedora, RHEL:   dnf install pkgconf-pkg-config liburing-devel libzstd-devel lz4-devel zlib-devel zstd lz4" >&2
+    echo "  Debian, Ubuntu: apt-get install pkg-config liburing-dev libzstd-dev liblz4-dev zlib1g-dev libjpeg-dev libpng-dev zstd lz4" >&2
+    echo "  Fedora, RHEL:   dnf install pkgconf-pkg-config liburing-devel libzstd-devel lz4-devel zlib-devel libjpeg-turbo-devel libpng-devel zstd lz4" >&2
     exit 2
 }
 

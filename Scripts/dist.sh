@@ -27,6 +27,8 @@ collect() {
 }
 collect stdc++ "libstdc++-12-dev, libstdc++-static"
 collect uring "liburing-dev"
+collect jpeg "libjpeg-dev, libjpeg-turbo-static"
+collect png "libpng-dev, libpng-static"
 for pair in libzstd:zstd liblz4:lz4 zlib:z; do
     package=${pair%:*} library=${pair#*:}
     pkg-config --exists "$package" || continue
@@ -75,7 +77,8 @@ toolchain=$(dirname "$(dirname "$(readlink -f "$(command -v swift)")")")
 licence swift "$toolchain/share/swift/LICENSE.txt"
 licence swift-argument-parser "$work/checkouts/swift-argument-parser/LICENSE.txt"
 licence libstdc++ /usr/share/doc/libstdc++6/copyright /usr/share/licenses/libstdc++/COPYING.RUNTIME
-for pair in liburing:liburing-dev libzstd:libzstd-dev liblz4:liblz4-dev zlib:zlib1g-dev; do
+for pair in liburing:liburing-dev libzstd:libzstd-dev liblz4:liblz4-dev zlib:zlib1g-dev \
+    libjpeg-turbo:libjpeg62-turbo-dev libpng:libpng-dev; do
     licence "${pair%:*}" "/usr/share/doc/${pair#*:}/copyright" "/usr/share/licenses/${pair%:*}/LICENSE"
 done
 

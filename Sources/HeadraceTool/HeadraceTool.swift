@@ -15,7 +15,9 @@ struct HeadraceTool: ParsableCommand {
             Exit status: 0 done, 1 bad data, 2 storage or machine, 64 usage, 130 interrupted.
             """,
         version: toolVersion,
-        subcommands: [Pack.self, List.self, Verify.self, Index.self, Info.self, Cat.self, Plan.self])
+        subcommands: [
+            Pack.self, List.self, Verify.self, Index.self, Info.self, Cat.self, Decode.self, Plan.self,
+        ])
 
     static func main() { runTool(Self.self, named: "headrace") }
 }

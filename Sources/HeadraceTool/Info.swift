@@ -14,10 +14,13 @@ struct Info: ParsableCommand {
 
             Example:
               headrace info 'data/train-*.tar.zst'
+              headrace info 'data/train-*.tar' --images
             """)
 
     @Argument(help: "Paths, globs, brace patterns or directories of shards.") var shards: [String]
     @Flag(help: "Read the shards even where there is an index.") var full = false
+    @Flag(help: "Read the headers of JPEGs and PNGs: how many, how large (a histogram), of which kinds.")
+    var images = false
     @OptionGroup var output: OutputFlags
 
     private typealias Outcome = Result<ShardSurvey?, HeadraceError>
@@ -26,7 +29,7 @@ struct Info: ParsableCommand {
         let paths = try ShardFiles.list(LongWordLists.unfolded(shards))
         let budget = ShardBudget(shardCount: paths.count)
         let progress = ShardProgress("info", paths: paths, isQuiet: output.quiet)
-        let isFull = full
+        let (isFull, images) = (full, images)
         var report = DefectReport()
         var total = SurveyTotal()
         try ShardWork.run(paths.count, workers: budget.workers) { index -> Outcome in
@@ -35,7 +38,7 @@ struct Info: ParsableCommand {
                 do throws(HeadraceError) {
                     return .success(
                         try ShardSurvey.make(
-                            of: paths[index], isFull: isFull, memory: memory,
+                            of: paths[index], isFull: isFull, images: images, memory: memory,
                             isCancelled: { Interrupt.isRequested }))
                 } catch {
                     return .failure(error.placed(shard: paths[index]))
@@ -85,6 +88,7 @@ private struct SurveyTotal {
     private var names: Set<String> = []
     /// Sizes by name; nil as soon as one shard has none.
     private var sizes: [String: FieldSizes]? = [:]
+    private var images: [String: ImageSizes]?
 
     mutating func add(_ survey: ShardSurvey) {
         shardCount += 1
@@ -94,6 +98,10 @@ private struct SurveyTotal {
         kinds.insert(survey.kind)
         names.formUnion(survey.fieldNames)
         surveys.append(survey.line)
+        for (name, sizes) in survey.images ?? [:] {
+            images = (images ?? [:]).merging([name: sizes]) { $0.adding($1) }
+        }
+        if survey.images != nil { images = images ?? [:] }
         guard let fields = survey.fields else { return sizes = nil }
         for field in fields { sizes?[field.name, default: FieldSizes(name: field.name)].add(field) }
     }
@@ -111,7 +119,7 @@ private struct SurveyTotal {
             JSONMember("uncompressed_bytes", .int(uncompressedByteCount)),
             JSONMember("ratio", ratio(uncompressedByteCount, byteCount)),
             JSONMember("fields", fieldsJSON(fieldNames, fields)),
-        ]
+        ] + (images.map { [JSONMember("images", imagesJSON($0))] } ?? [])
     }
 
     func print() throws {
@@ -132,6 +140,7 @@ private struct SurveyTotal {
             let known = list.isEmpty ? "not in the index" : list
             try StandardOutput.writeLine("  fields: \(known) (--full reads the shards for their sizes)")
         }
+        for line in images.map(imageLines) ?? [] { try StandardOutput.writeLine("  " + line) }
     }
 }
 
@@ -147,7 +156,7 @@ extension ShardSurvey {
             JSONMember("frames", frameCount.map { .int($0) } ?? .null),
             JSONMember("samples", .int(sampleCount)), JSONMember("fields", fieldsJSON(fieldNames, fields)),
             JSONMember("from", .string(fields == nil ? "index" : "shard")),
-        ]
+        ] + (images.map { [JSONMember("images", imagesJSON($0))] } ?? [])
     }
 
     fileprivate var line: String {

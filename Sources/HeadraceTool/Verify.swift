@@ -10,26 +10,28 @@ struct Verify: ParsableCommand {
         discussion: """
             Header checksums, record CRCs, frame and stream checksums, seek tables, and where .headrace/ \
             lies beside the shards, their index and manifest: sizes, counts, offsets and the SHA-256 of \
-            each file. Every byte of a shard must be accounted for.
+            each file. Every byte of a shard must be accounted for. --images decodes every JPEG and PNG, too.
 
             Example:
               headrace verify 'data/train-{000000..000146}.tar.zst'
             """)
 
     @Argument(help: "Paths, globs, brace patterns or directories of shards.") var shards: [String]
+    @Flag(help: "Decode every field that is a JPEG or PNG, all of it.") var images = false
     @OptionGroup var output: OutputFlags
 
     func run() throws {
         let paths = try ShardFiles.list(LongWordLists.unfolded(shards))
         let budget = ShardBudget(shardCount: paths.count)
         let sidecars = ShardSidecars()
+        let images = images
         let progress = ShardProgress("verify", paths: paths, isQuiet: output.quiet)
         var verdicts = VerdictList(isJSON: output.json, isQuiet: output.quiet, shardCount: paths.count)
         try ShardWork.run(paths.count, workers: budget.workers) { index in
             defer { progress.finish(index) }
             func verdict(_ memory: ByteCount) -> ShardVerdict {
                 ShardVerifier(
-                    paths[index], sidecars: sidecars, memory: memory,
+                    paths[index], sidecars: sidecars, memory: memory, images: images,
                     isCancelled: { Interrupt.isRequested },
                     report: { progress.advance(index, to: $0) }
                 ).verify()

@@ -110,6 +110,15 @@ struct PipelineOptions: ParsableArguments {
     @Option(
         parsing: .singleValue,
         help: ArgumentHelp(
+            "Decode a field that holds images, JPEG or PNG; may be repeated. They are read as --transform says.",
+            valueName: "FIELD"))
+    var image: [String] = []
+
+    @OptionGroup var imageFlags: ImageFlags
+
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
             """
             Fill the rows of a decoded column up to one length (a longer row is a defect), so that they are one \
             tensor; may be repeated.
@@ -194,6 +203,12 @@ struct PipelineOptions: ParsableArguments {
             throw ValidationError(
                 "--direct reads past the page cache: --page-cache warm would have no effect")
         }
+        do throws(HeadraceError) { _ = try imageRequests() } catch { throw ValidationError(error.message) }
+    }
+
+    private func imageRequests() throws(HeadraceError) -> [FieldRequest] {
+        try FieldRequest.images(
+            image, transform: imageFlags.transform, dtype: imageFlags.dtype, layout: imageFlags.layout)
     }
 
     private var fields: [FieldRequest] {
@@ -201,7 +216,7 @@ struct PipelineOptions: ParsableArguments {
     }
 
     /// What the loader is asked for. Ranges are checked where the loader is opened.
-    var loaderOptions: LoaderOptions {
+    func loaderOptions() throws(HeadraceError) -> LoaderOptions {
         var options = LoaderOptions()
         options.lanes = lanes
         options.shuffle = shuffle
@@ -220,7 +235,7 @@ struct PipelineOptions: ParsableArguments {
         options.batchSize = batch
         options.lastBatch = last
         options.onDefect = onDefect
-        options.fields = fields
+        options.fields = fields + (try imageRequests())
         for padding in pad {
             for index in options.fields.indices where options.fields[index].column == padding.column {
                 let decoder = options.fields[index].decoder

@@ -81,7 +81,7 @@ struct ReadCommand: ParsableCommand {
     }
 
     func run() throws {
-        var options = pipeline.loaderOptions
+        var options = try pipeline.loaderOptions()
         options.digest = digest
         let state = try start.map {
             try LoaderState(parsing: SmallFile.readBytes($0, limit: LoaderStateLimits.byteCount))

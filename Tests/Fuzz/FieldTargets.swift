@@ -90,3 +90,42 @@ func fuzzZip(_ input: UnsafeRawBufferPointer) {
         }
     }
 }
+
+/// A picture fills its row and not a byte more, whatever is cut out of it, or it is refused in words.
+func fuzzImage(_ input: UnsafeRawBufferPointer) {
+    let flags = input[0]
+    let file = Array(input.dropFirst())
+    let geometry: [ImageTransform] =
+        switch flags & 3 {
+        case 0: [.randomResizedCrop(9, 14)]
+        case 1: [.centerCrop(8, 5, shorterSide: 11)]
+        case 2: [.resize(3, 40)]
+        default: [.resize(16), .noAntialias]
+        }
+    let rules: [ImageTransform] =
+        (flags & 4 == 0 ? [] : [.flip, .colorJitter(brightness: 0.5, contrast: 0.5, saturation: 0.5)])
+        + (flags & 8 == 0 ? [] : [.allowTruncated]) + (flags & 16 == 0 ? [] : [.gray])
+        + (flags & 32 == 0 ? [] : [.alpha(.white)])
+    let elementType = ImageLimits.elementTypes[Int(flags >> 6)]
+    let layout: ImageLayout = flags & 1 == 0 ? .chw : .hwc
+    guard let decoder = try? ImageDecoder(geometry + rules, as: elementType, layout: layout) else {
+        return require(false, "the transforms agree")
+    }
+    // Large pictures would only take the fuzzer's time.
+    let small = decoder.limited(toPixels: 100_000)
+    file.withUnsafeBytes { payload in
+        guard let column = try? small.column(for: payload) else { return }
+        let bytes = column.rowBytes
+        var row = [UInt8](repeating: 0xA5, count: bytes + 64)
+        row.withUnsafeMutableBytes { rows in
+            withUnsafePointer(to: payload) { pointer in
+                var run = DecodeRun(
+                    payloads: UnsafeBufferPointer(start: pointer, count: 1), rows: rows.baseAddress,
+                    layout: column)
+                small.decode(&run)
+                require(run.failures.allSatisfy { !$0.error.message.isEmpty }, "a refusal says why")
+            }
+        }
+        require(row.suffix(64).allSatisfy { $0 == 0xA5 }, "no more than the row")
+    }
+}

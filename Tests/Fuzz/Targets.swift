@@ -7,6 +7,8 @@ nonisolated(unsafe) let fuzzTargets: [String: (UnsafeRawBufferPointer) -> Void] 
     "sniffer": fuzzSniffer,
     "example": fuzzExample,
     "npy": fuzzNpy,
+    "jpeg": fuzzImage,
+    "png": fuzzImage,
     "json": fuzzJSON,
     "jsontext": fuzzJSONText,
     "zip": fuzzZip,

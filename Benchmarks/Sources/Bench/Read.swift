@@ -12,6 +12,10 @@ struct Read: ParsableCommand {
     @Flag(help: "Parse TFRecord records as tf.Example.") var examples = false
     @Option(help: "Field to take out, NAME=KIND as in pipebench; none: whole samples.")
     var field: [String] = []
+    @Option(help: "Field that holds images, and how they are read, as in pipebench.") var image: [String] = []
+    @Option var transform = ""
+    @Option var dtype: String?
+    @Option var layout = "chw"
     @Option var workers = 2
     @Option var batch = 64
     @Option(help: "Memory budget, like 512MiB; the loader's own choice if not given.") var memory: String?
@@ -34,7 +38,9 @@ struct Read: ParsableCommand {
             let requests = try FieldRequest.requests(text)
             dataset = dataset.with { $0.fields += requests }
         }
+        let images = try FieldRequest.images(image, transform: transform, dtype: dtype, layout: layout)
         return dataset.with {
+            $0.fields += images
             $0.direct = direct
             $0.engine = engine
             if let queueDepth { $0.queueDepth = queueDepth }

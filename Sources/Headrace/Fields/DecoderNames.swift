@@ -42,6 +42,16 @@ extension Decoder where Self == JSONValueDecoder {
         JSONValueDecoder(path, as: elementType)
     }
 }
+extension Decoder where Self == ImageDecoder {
+    /// JPEG and PNG images, through these steps: `.image(.randomResizedCrop(224), .flip, .normalize(.imageNet))`.
+    ///
+    /// Throws `usage` where the steps contradict each other; see ``ImageDecoder``.
+    public static func image(
+        _ transforms: ImageTransform..., as elementType: ElementType? = nil, layout: ImageLayout = .chw
+    ) throws(HeadraceError) -> ImageDecoder {
+        try ImageDecoder(transforms, as: elementType, layout: layout)
+    }
+}
 extension Decoder where Self == FeatureDecoder {
     /// The single int64 of a tf.Example's feature.
     public static var int64: FeatureDecoder { FeatureDecoder(int64: []) }

@@ -95,6 +95,32 @@ extension FieldRequest {
         return JSONValueDecoder(String(path), as: type)
     }
 
+    // MARK: Images
+
+    /// Fields that are images, as `--image FIELD --transform STEPS --dtype TYPE --layout LAYOUT` asks for them.
+    package static func images(
+        _ fields: [String], transform: String, dtype: String?, layout: String
+    ) throws(HeadraceError) -> [FieldRequest] {
+        guard !fields.isEmpty else {
+            guard transform.isEmpty, dtype == nil else {
+                throw HeadraceError(
+                    .usage, "--transform and --dtype are for images: name their field with --image")
+            }
+            return []
+        }
+        let types = "uint8, float32, float16 or bfloat16"
+        let elementType = dtype.map { ElementType(rawValue: $0) }
+        if let dtype, elementType == .some(nil) {
+            throw HeadraceError(.usage, "'\(dtype)' is no type of images' elements; write \(types)")
+        }
+        guard let order = ImageLayout(rawValue: layout) else {
+            throw HeadraceError(.usage, "'\(layout)' is no layout of images; write chw or hwc")
+        }
+        let decoder = try ImageDecoder(
+            try ImageTransform.list(transform), as: elementType ?? nil, layout: order)
+        return fields.map { FieldRequest($0, decoder) }
+    }
+
     // MARK: Features
 
     /// `int64`, `float` or `bytes`, a shape in brackets whose first extent may be left out, and `:DEFAULT`.

@@ -43,6 +43,8 @@ package struct ShardSurvey: Sendable {
     package internal(set) var fieldNames: [String]
     /// How often each occurs and how large it is, in the same order; nil when only the index was looked at.
     package internal(set) var fields: [FieldSizes]?
+    /// The images of each field; nil when they were not looked for.
+    package internal(set) var images: [String: ImageSizes]?
     /// What is wrong with the shard, as far as that came to light.
     package internal(set) var defects: [HeadraceError] = []
     package internal(set) var defectCount = 0
@@ -53,12 +55,13 @@ package struct ShardSurvey: Sendable {
     }
 
     /// Surveys the shard at `path`: by its index where there is one that fits, unless `isFull`; else by a
-    /// walk through all of it. Nil when it was cancelled.
+    /// walk through all of it, as images need, too. Nil when it was cancelled.
     package static func make(
-        of path: String, isFull: Bool, memory: ByteCount, isCancelled: () -> Bool = { false }
+        of path: String, isFull: Bool, images: Bool = false, memory: ByteCount,
+        isCancelled: () -> Bool = { false }
     ) throws(HeadraceError) -> ShardSurvey? {
         var mismatch: HeadraceError?
-        if !isFull {
+        if !isFull, !images {
             do throws(HeadraceError) {
                 if let index = try ShardSidecars.index(ofShard: path) {
                     let file = try FileChecksums(path)
@@ -70,7 +73,7 @@ package struct ShardSurvey: Sendable {
                 mismatch = error
             }
         }
-        var survey = try walk(path, memory: memory, isCancelled: isCancelled)
+        var survey = try walk(path, images: images, memory: memory, isCancelled: isCancelled)
         if let mismatch { survey?.add(mismatch) }
         return survey
     }
@@ -100,12 +103,13 @@ package struct ShardSurvey: Sendable {
     }
 
     private static func walk(
-        _ path: String, memory: ByteCount, isCancelled: () -> Bool
+        _ path: String, images: Bool, memory: ByteCount, isCancelled: () -> Bool
     ) throws(HeadraceError) -> ShardSurvey? {
         let reader = try ShardReader(path, memory: memory, parsesExamples: true)
         var survey = ShardSurvey(reader)
         var places: [String: Int] = [:]
         var fields: [FieldSizes] = []
+        let surveyor = images ? try ImageSurveyor() : nil
         try reader.read(isCancelled: isCancelled) { (sample) throws(HeadraceError) in
             if let defect = sample.defect { survey.add(defect) }
             for unsafe(name, payload) in unsafe sample.fields {
@@ -118,6 +122,9 @@ package struct ShardSurvey: Sendable {
                     fields.append(FieldSizes(name: name))
                 }
                 fields[place].add(payload.count)
+                if let error = unsafe surveyor?.add(name, payload) {
+                    survey.add(error.placed(offset: sample.offset, key: sample.key, field: name))
+                }
             }
             return sample.index & 1023 != 0 || !isCancelled()
         }
@@ -126,6 +133,7 @@ package struct ShardSurvey: Sendable {
         survey.sampleCount = reader.account.samples
         survey.fields = fields.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
         survey.fieldNames = survey.fields!.map(\.name)
+        survey.images = surveyor?.fields
         return survey
     }
 }

@@ -1,4 +1,5 @@
 package import HeadraceCore
+internal import HeadraceDecode
 internal import HeadraceFormats
 
 /// What the verification of one shard found.
@@ -42,19 +43,22 @@ package struct ShardVerifier: Sendable {
     private let path: String
     private let sidecars: ShardSidecars
     private let memory: ByteCount
+    private let images: Bool
     private let isCancelled: @Sendable () -> Bool
     private let report: @Sendable (_ doneByteCount: Int) -> Void
 
     /// - Parameters:
+    ///   - images: whether every field that is a JPEG or PNG is decoded.
     ///   - report: told now and then how many of the file's bytes are done.
     package init(
-        _ path: String, sidecars: ShardSidecars, memory: ByteCount,
+        _ path: String, sidecars: ShardSidecars, memory: ByteCount, images: Bool = false,
         isCancelled: @escaping @Sendable () -> Bool = { false },
         report: @escaping @Sendable (_ doneByteCount: Int) -> Void = { _ in }
     ) {
         self.path = path
         self.sidecars = sidecars
         self.memory = memory
+        self.images = images
         self.isCancelled = isCancelled
         self.report = report
     }
@@ -63,7 +67,8 @@ package struct ShardVerifier: Sendable {
         var verdict = ShardVerdict(path: path)
         let index = openIndex(&verdict)
         do throws(HeadraceError) {
-            let reader = try ShardReader(path, memory: memory)
+            // Images of records are inside their Examples.
+            let reader = try ShardReader(path, memory: memory, parsesExamples: images)
             verdict.byteCount = reader.fileSize
             let walked = try walk(reader, index, &verdict)
             verdict.account = reader.account
@@ -90,9 +95,12 @@ package struct ShardVerifier: Sendable {
         _ reader: ShardReader, _ index: RowCheck?, _ verdict: inout ShardVerdict
     ) throws(HeadraceError) -> Bool {
         var count = 0
+        let prober = images ? try ImageProber() : nil
+        var remarks = 0
         try reader.read(isCancelled: isCancelled) { (sample) throws(HeadraceError) in
             if let defect = sample.defect { verdict.add(defect) }
             index?.check(sample, &verdict)
+            if let prober { Self.verifyImages(of: sample, prober, &remarks, &verdict) }
             count += 1
             if count & 1023 == 0 {
                 if isCancelled() {
@@ -104,8 +112,30 @@ package struct ShardVerifier: Sendable {
             }
             return true
         }
+        if remarks > Self.listedRemarks {
+            verdict.notes.append("and \(remarks - Self.listedRemarks) more remarks on images")
+        }
         if isCancelled() { verdict.isComplete = false }
         return verdict.isComplete
+    }
+
+    /// Remarks on images that are told one by one.
+    private static let listedRemarks = 20
+
+    private static func verifyImages(
+        of sample: ShardSample, _ prober: ImageProber, _ remarks: inout Int, _ verdict: inout ShardVerdict
+    ) {
+        for unsafe(name, payload) in unsafe sample.fields where unsafe ImageProbe.isImage(payload) {
+            do throws(HeadraceError) {
+                guard let remark = try unsafe prober.verify(payload) else { continue }
+                remarks += 1
+                guard remarks <= listedRemarks else { continue }
+                verdict.notes.append(
+                    "sample '\(sample.key ?? "\(sample.index)")', field '\(name)': \(remark)")
+            } catch {
+                verdict.add(error.placed(offset: sample.offset, key: sample.key, field: name))
+            }
+        }
     }
 
     private func checkAccount(_ verdict: inout ShardVerdict) {
