@@ -181,6 +181,15 @@ extension ElementType {
         func integer<Value: FixedWidthInteger>(_: Value.Type) -> [UInt8]? {
             Value(exactly: value).map { element in unsafe withUnsafeBytes(of: element) { unsafe Array($0) } }
         }
+        // What is too large for a type would become infinite.
+        let isTooLarge =
+            switch self {
+            case .float16: value.isFinite && abs(value) > 65_504
+            case .bfloat16: value.isFinite && abs(value) > 0x1.FEp127
+            case .float32, .complex64: value.isFinite && !Float(value).isFinite
+            default: false
+            }
+        if isTooLarge { return nil }
         switch self {
         case .bool: return value == 0 || value == 1 ? [value == 0 ? 0 : 1] : nil
         case .int8: return integer(Int8.self)

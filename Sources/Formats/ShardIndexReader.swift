@@ -255,6 +255,10 @@ private func parseFrames(
         let frame = Frame(
             compressedOffset: compressed, compressedLength: Int(tables.u32(row)), offset: uncompressed,
             length: Int(tables.u32(row + 4)), checksum: hasChecksums ? tables.u32(row + 8) : nil)
+        // Two frames at one place of the file could not be told apart.
+        guard frame.compressedLength > 0 else {
+            throw mismatch(path, "its frame \(index) has no bytes in the shard")
+        }
         frames.append(frame)
         compressed += frame.compressedLength
         uncompressed += frame.length

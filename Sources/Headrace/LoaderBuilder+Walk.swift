@@ -188,6 +188,7 @@ extension LoaderBuilder {
         let batch = options.batchSize
         let batchBytes = max(1, product(batch, max(1, sampleBytes)))
         let heldBytes = product(batch, overheadBytes)
+        let fixedBytes = fixedBytes + bucketBytes
         func needed(_ steps: Int, _ ahead: Int) -> Int {
             let window = product(steps, batchBytes / 4 * 5 + heldBytes) + slabBytes
             return fixedBytes + product(ahead, window + slabBytes) + product(heldBatches, window)
@@ -217,6 +218,12 @@ extension LoaderBuilder {
             "the memory budget is \(ByteCount(budget)), but \(ByteCount(needed)) are needed for batches of \(batch) "
                 + "samples of \(ByteCount(sampleBytes)) each, of which \(heldBatches) may be held; raise the budget or "
                 + "make batches smaller")
+    }
+
+    /// Memory in which the planner arranges a window of bucketing.
+    var bucketBytes: Int {
+        guard let window = options.bucketWindow else { return 0 }
+        return product(product(window, options.batchSize), 2 * MemoryLayout<PlannedRow>.stride + 24)
     }
 
     /// The options that decide what is delivered, as the state has them.

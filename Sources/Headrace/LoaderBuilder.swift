@@ -192,6 +192,7 @@ struct LoaderBuilder {
             sampleBytes: sampleBytes,
             overheadBytes: overheadBytes(sampleBytes, rows, alignment: settings.alignment),
             heldBatches: options.heldBatches, blockSize: settings.blockSize)
+        pool.charge(bucketBytes)
         settings.windowSteps = window.steps
         settings.windowBytes = window.bytes
         let source = try IndexedSource(engine.catalog, rows, storage: access.storage)
@@ -200,7 +201,7 @@ struct LoaderBuilder {
     }
 
     /// What a sample of an indexed walk takes besides its bytes, at most.
-    private func overheadBytes(_ sampleBytes: Int, _ rows: [ShardRows], alignment: Int) -> Int {
+    func overheadBytes(_ sampleBytes: Int, _ rows: [ShardRows], alignment: Int) -> Int {
         let tables =
             MemoryLayout<SampleRecord>.stride + 4 * MemoryLayout<FieldRecord>.stride
             + MemoryLayout<SampleOrigin>.stride + MemoryLayout<PlannedChunk.Sample>.stride + 64

@@ -25,6 +25,9 @@ public struct PaddedRows: Sendable {
 }
 
 extension Tensor {
+    /// Elements of padded rows of one batch at most (1 Gi).
+    public static let largestPadded = 1 << 30
+
     /// The rows filled up to one length with `fill`: that of the longest row of the batch, or a fixed one.
     ///
     /// The elements are copied into fresh memory by the caller's thread. Where the length is the same for every batch,
@@ -53,6 +56,13 @@ extension Tensor {
                 .badValue,
                 "row \(lengths.firstIndex(of: longest) ?? 0) of the batch has \(longest) elements and cannot be padded: "
                     + "\(padding)")
+        }
+        let (elements, overflow) = length.multipliedReportingOverflow(by: stepElements * max(1, count))
+        guard !overflow, elements <= Self.largestPadded else {
+            throw HeadraceError(
+                .usage,
+                "\(count) rows of \(length) are more than the limit largestPadded of \(Self.largestPadded) elements"
+            )
         }
         let rowBytes = length * stepElements * elementType.byteCount
         var bytes: [UInt8] = []

@@ -11,8 +11,8 @@ struct Plan: ParsableCommand {
             "Says what a training job will read: batches of every rank, what equal ranks cost, requests.",
         discussion: """
             No sample is read: counts and places come from the shards' manifests and indexes. Walk, windows and reads are \
-            those of a loader with the same flags, and what it would refuse is refused. An epoch has the same number of \
-            batches on every rank; what does not divide is dropped, padded or repeated, once, at its end. \
+            those of a buffered loader with the same flags that decodes nothing, and what it would refuse is refused. \
+            An epoch has the same number of batches on every rank; what does not divide is dropped, padded or repeated, once, at its end. \
             Rank and world size also come from RANK and WORLD_SIZE, OMPI_COMM_WORLD_RANK and _SIZE, or SLURM_PROCID \
             and SLURM_NTASKS.
 

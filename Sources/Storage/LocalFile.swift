@@ -30,6 +30,9 @@ package final class LocalFile: StorageFile {
     let descriptor: Int32
 
     package var size: Int { identity.size }
+    package var version: FileVersion? {
+        FileVersion(inode: identity.inode, modificationNanoseconds: identity.modificationNanoseconds)
+    }
 
     /// Alignment for direct reads where the kernel is too old to tell: the largest block size in use.
     static let unknownAlignment = 4096

@@ -12,6 +12,17 @@ package protocol Storage: Sendable {
     func makeReader(queueDepth: Int) throws(HeadraceError) -> any Reader
 }
 
+/// One state of a file.
+package struct FileVersion: Equatable, Sendable {
+    package var inode: UInt64
+    package var modificationNanoseconds: Int
+}
+
+extension StorageFile {
+    /// Nothing is known.
+    package var version: FileVersion? { nil }
+}
+
 /// An open file or object, with the identity it had when it was opened.
 package protocol StorageFile: AnyObject, Sendable {
     var path: String { get }
@@ -19,6 +30,8 @@ package protocol StorageFile: AnyObject, Sendable {
     var size: Int { get }
     /// Offsets, lengths and buffer addresses of direct reads are multiples of this; 1 where anything goes.
     var alignment: Int { get }
+    /// What tells the file from another of its name and size; nil where nothing does.
+    var version: FileVersion? { get }
     /// Throws `fileChanged` when size or modification time differ from those at open.
     func checkUnchanged() throws(HeadraceError)
 }

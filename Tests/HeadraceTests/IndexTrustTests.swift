@@ -151,6 +151,44 @@ import Testing
         #expect(first[1].state.local?.skips.total == 1)
     }
 
+    /// A share of skips is judged by what was skipped before the run was resumed, too.
+    @Test func sharesOfSkipsGoOn() throws {
+        let fixture = try LoaderFixture("s-%03d.tfrecord", counts: [60]) { _ in 400 }
+        let path = fixture.folder("shard0/s-000.tfrecord")
+        let index = try ShardIndex.read(ShardIndexLayout.path(forShard: path))
+        var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        for sample in 1..<9 { bytes[try index.row(sample).offset + 150] ^= 0xFF }
+        try Self.put(bytes, path)
+        let dataset = Dataset(path).batched(20).onDefect(.skipShare(0.1)).with { $0.walk = .streamed }
+        // 8 of 60 are too many; of the 40 behind the first batch none is damaged.
+        let first = try deliver(dataset, limit: 1).batches
+        let loader = try dataset.loader(resuming: first[0].state)
+        let error = #expect(throws: HeadraceError.self) { while try loader.next() != nil {} }
+        #expect(error?.code == .tooManyDefects)
+    }
+
+    /// Two frames at one place of the file, one of which claims bytes that are nowhere.
+    @Test(arguments: ["s-%03d.tar.zst", "s-%03d.tar.lz4"]) func aFrameWithoutBytesIsRefused(name: String)
+        throws
+    {
+        let fixture = try LoaderFixture(name, counts: [60]) { 900 + $0 % 50 }
+        let path = fixture.folder("shard0/\(fixture.pattern.split(separator: "/").last!)")
+        let found = try #require(try ShardIndexer(path).find())
+        var frames = found.frames
+        try #require(frames.count > 2)
+        frames.insert(
+            Frame(
+                compressedOffset: frames[1].compressedOffset, compressedLength: 0, offset: frames[1].offset,
+                length: 4096, checksum: frames[1].checksum), at: 1)
+        var header = found.header
+        header.uncompressedByteCount += 4096
+        let output = OutputBuffer()
+        ShardIndexWriter.append(header, fields: found.fields, frames: frames, rows: found.rows, to: output)
+        try Self.put(unsafe Array(output.bytes), ShardIndexLayout.path(forShard: path))
+        let error = refusal(Self.walk(fixture))
+        #expect(error?.code == .indexMismatch && error?.message.contains("no bytes") == true)
+    }
+
     // MARK: Files
 
     /// More shards than a process may have files open at once, and neighbours in a batch from all over them.

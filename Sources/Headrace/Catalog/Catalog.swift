@@ -39,7 +39,8 @@ struct Catalog: Sendable {
             guard let count = directories[shard.number]?.count ?? shard.listed?.sampleCount else {
                 return nil
             }
-            sum += count
+            // A manifest can claim anything.
+            sum = min(PlanLimits.sampleCount, PlanLimits.sum(sum, count))
         }
         return sum
     }

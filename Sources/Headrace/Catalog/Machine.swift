@@ -9,7 +9,9 @@ struct Machine: Sendable {
     /// Bytes of memory its control group may use.
     let memory: Int
     /// Processes of the same job on this node, by the launcher's environment.
-    let processesOnNode: Int
+    var processesOnNode: Int { launchedProcesses ?? 1 }
+    /// nil: no launcher says.
+    let launchedProcesses: Int?
 
     /// Share of the memory limit that a loader budgets by default, as a divisor.
     static let memoryShare = 4
@@ -26,7 +28,7 @@ struct Machine: Sendable {
         let affinity = affinityCoreCount()
         cores = quota.map { max(1, min(affinity, $0)) } ?? affinity
         memory = Self.memoryLimit()
-        processesOnNode = Self.launchedProcesses()
+        launchedProcesses = Self.launchedProcessCount()
         var limit = rlimit()
         let isKnown = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
         openFileLimit = isKnown ? Int(clamping: limit.rlim_cur) : 1024
@@ -36,14 +38,14 @@ struct Machine: Sendable {
 
     var defaultBudget: Int { min(Self.memoryCap, memory / Self.memoryShare / processesOnNode) }
 
-    private static func launchedProcesses() -> Int {
+    private static func launchedProcessCount() -> Int? {
         for name in ["LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"] {
             guard let value = unsafe getenv(name) else { continue }
             // Slurm writes "4(x2)" where nodes differ.
             let digits = unsafe String(cString: value).prefix { $0.isNumber }
             if let count = Int(digits), count > 0 { return count }
         }
-        return 1
+        return nil
     }
 
     private static func memoryLimit() -> Int {

@@ -200,18 +200,18 @@ extension Engine {
     }
 
     private func judgeEpochEnd() -> HeadraceError? {
-        guard case .skipShare(let share) = options.onDefect, let last = delivery.defects.last else {
-            return nil
-        }
+        guard case .skipShare(let share) = options.onDefect else { return nil }
         guard Double(delivery.skips.inEpoch) > share * Double(delivery.skips.seenInEpoch) else { return nil }
         let percent = (share * 10_000).rounded() / 100
         return tooMany(
             "\(delivery.skips.inEpoch) of \(delivery.skips.seenInEpoch) samples are defective, more than \(percent) %",
-            last)
+            delivery.defects.last)
     }
 
-    private func tooMany(_ text: String, _ last: HeadraceError) -> HeadraceError {
-        HeadraceError(.tooManyDefects, text, at: last.place, cause: last.description)
+    /// - Parameter last: none where all were skipped before the run was resumed.
+    private func tooMany(_ text: String, _ last: HeadraceError?) -> HeadraceError {
+        HeadraceError(
+            .tooManyDefects, text, at: last?.place ?? HeadraceError.Place(), cause: last?.description)
     }
 
     private func count(_ slot: BatchSlot) {

@@ -11,8 +11,8 @@ struct IndexedEpoch {
     let bucketSteps: Int?
     private let seed: UInt64
     private let epoch: Int
-    /// Samples that all ranks together leave out.
-    let leftOutCount: Int
+    private let nodeDropped: Int?
+    private let isMixture: Bool
 
     init(
         _ source: IndexedSource, _ settings: IndexedOrder.Settings, _ position: EpochPosition
@@ -31,7 +31,8 @@ struct IndexedEpoch {
             walk = try nodeShare.walk(
                 ofNode: node, counts: counts, order: settings.order, seed: settings.seed, epoch: epoch)
             shards = ShardNumbers(starts: [0], numbers: nodeShare.shards[node].map { Int32($0) })
-            leftOutCount = nodeShare.droppedCount
+            nodeDropped = nodeShare.droppedCount
+            isMixture = false
             return
         }
         walk = try Self.walk(source, settings, position.epoch)
@@ -40,15 +41,19 @@ struct IndexedEpoch {
             uneven: settings.uneven, last: settings.last)
         rank = settings.ranks.rank
         shards = ShardNumbers(starts: source.catalog.dataSetStarts, numbers: nil)
+        nodeDropped = nil
+        isMixture = settings.mixing != nil
+    }
+
+    /// Samples that all ranks together leave out. Of a mixture this looks at every place that the tail drops, so it is
+    /// for one rank to ask.
+    var leftOutCount: Int {
+        if let nodeDropped { return nodeDropped }
+        guard isMixture else { return share.droppedCount }
         var leftOut = walk.unreachedCount
-        if settings.mixing == nil {
-            leftOut += share.droppedCount
-        } else {
-            // A place that would have been a repetition leaves nothing out.
-            let walk = walk
-            share.forEachDropped { leftOut += walk.isRepeat($0) ? 0 : 1 }
-        }
-        leftOutCount = leftOut
+        // A place that would have been a repetition leaves nothing out.
+        share.forEachDropped { leftOut += walk.isRepeat($0) ? 0 : 1 }
+        return leftOut
     }
 
     private static func walk(

@@ -18,6 +18,8 @@ final class IndexedSource: @unchecked Sendable {
     private let lock = Lock()
     private var files: [Int32: any StorageFile] = [:]
     private let fileLimit: Int
+    /// Of each shard that was open once: it must be the same file when it is opened again.
+    private var versions: [Int32: FileVersion] = [:]
     /// The first file that was found changed when it was closed to make room.
     private var change: HeadraceError?
 
@@ -44,8 +46,16 @@ final class IndexedSource: @unchecked Sendable {
                 "the shard had \(listed.size) bytes when the loader was opened and has \(file.size) now",
                 at: .init(shard: listed.path))
         }
+        let version = file.version
+        let known = lock.withLock { versions[shard] }
+        guard known == nil || known == version else {
+            throw HeadraceError(
+                .fileChanged, "the shard was replaced or written to while the loader had it closed",
+                at: .init(shard: listed.path))
+        }
         let evicted = lock.withLock { () -> (any StorageFile)? in
             files[shard] = file
+            versions[shard] = version
             guard files.count > fileLimit, let other = files.keys.first(where: { $0 != shard }) else {
                 return nil
             }

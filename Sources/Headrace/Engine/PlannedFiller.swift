@@ -134,9 +134,10 @@ final class PlannedFiller {
         chunk.start = 0
         chunk.end = plan.outputBytes
         for sample in plan.samples { chunk.origins.append(sample.origin) }
+        let failures = Dictionary(plan.failures.map { ($0.sample, $0.error) }) { first, _ in first }
         let isWhole = damage.isEmpty && plan.failures.isEmpty && plan.fetchFailures.isEmpty
         for (index, sample) in plan.samples.enumerated() {
-            if !isWhole, let error = failure(of: sample, index, plan, damage) {
+            if !isWhole, let error = failures[index] ?? failure(of: sample, plan, damage) {
                 chunk.table.appendDefect(error, offset: sample.offset)
                 continue
             }
@@ -146,9 +147,8 @@ final class PlannedFiller {
     }
 
     private func failure(
-        of sample: PlannedChunk.Sample, _ index: Int, _ plan: PlannedChunk, _ damage: [Damage]
+        of sample: PlannedChunk.Sample, _ plan: PlannedChunk, _ damage: [Damage]
     ) -> HeadraceError? {
-        if let failure = plan.failures.first(where: { $0.sample == index }) { return failure.error }
         if let error = plan.fetchFailures[sample.fetch] { return error }
         let bytes = sample.offset..<sample.offset + sample.length
         return damage.first { $0.bytes.overlaps(bytes) }?.error

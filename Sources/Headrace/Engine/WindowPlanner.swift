@@ -304,7 +304,7 @@ internal import HeadraceStorage
                 let joined = run.lowerBound..<max(run.upperBound, frames.upperBound)
                 if rows.isEmpty {
                     run = frames
-                } else if joined == run || Self.isChunk(all[joined]) {
+                } else if frames.lowerBound >= run.lowerBound, joined == run || Self.isChunk(all[joined]) {
                     run = joined
                 } else {
                     append(all[run], of: read.file, rows, window)

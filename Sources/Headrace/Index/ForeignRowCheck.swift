@@ -21,7 +21,7 @@ struct ForeignRowCheck {
         try checkSample(last, "last")
         guard format == .tar else { return }
         try checkEnd(last.offset + last.length)
-        let step = max(1, (rows.count - 1) / Self.neighbours)
+        let step = max(1, (rows.count - 1 + Self.neighbours - 1) / Self.neighbours)
         for index in stride(from: 1, to: rows.count, by: step) {
             try checkNeighbours(rows[index - 1], rows[index])
         }

@@ -25,20 +25,10 @@ extension LoaderBuilder {
             budget: budget, slabBytes: ChunkGeometry(budget: budget, lanes: 1).halved().slabBytes,
             fixedBytes: product(slots * options.batchSize, MemoryLayout<RowReference>.stride),
             sampleBytes: sampleBytes,
-            overheadBytes: planOverheadBytes(sampleBytes, rows, alignment: settings.alignment),
+            overheadBytes: overheadBytes(sampleBytes, rows, alignment: settings.alignment),
             heldBatches: options.heldBatches, blockSize: settings.blockSize)
         settings.windowSteps = window.steps
         settings.windowBytes = window.bytes
         return settings
-    }
-
-    /// What a sample takes besides its bytes, at most: as the loader reckons when it is opened, which a test holds.
-    private func planOverheadBytes(_ sampleBytes: Int, _ rows: [ShardRows], alignment: Int) -> Int {
-        let tables =
-            MemoryLayout<SampleRecord>.stride + 4 * MemoryLayout<FieldRecord>.stride
-            + MemoryLayout<SampleOrigin>.stride + MemoryLayout<PlannedChunk.Sample>.stride + 64
-        guard rows.allSatisfy({ $0.codec == .none }) else { return tables + sampleBytes }
-        let gap = min(ReadMerger.defaultLargestGap, 8 * sampleBytes)
-        return tables + max(gap, alignment > 1 ? 2 * alignment : 64)
     }
 }

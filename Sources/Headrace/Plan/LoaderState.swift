@@ -110,7 +110,8 @@ public struct LoaderState: Sendable, Equatable {
             throw Self.refused(
                 "it goes on only with \(last.worldSize) ranks and batches of \(last.batchSize), and there are "
                     + "\(loader.worldSize) ranks and batches of \(loader.batchSize); an indexed walk without affinity "
-                    + "can change both ('headrace index' makes the index)")
+                    + "can change both, with bucketing between two of its windows ('headrace index' makes the index)"
+            )
         }
         return position.continued(worldSize: loader.worldSize, batchSize: loader.batchSize)
     }

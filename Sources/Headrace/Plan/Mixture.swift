@@ -60,7 +60,9 @@ package struct Mixture: Sendable {
         var places: [Int] = []
         for index in counts.indices {
             let last = end == .all ? counts[index] - 1 : counts[index]
-            guard let place = Self.place(of: last, in: index, sums) else {
+            let place = Self.place(of: last, in: index, sums)
+            // One that never runs out does not end an epoch that another does end.
+            guard let place = place ?? (end == .firstExhausted ? Int.max : nil) else {
                 throw HeadraceError(
                     .limitExceeded,
                     "at these weights an epoch has more than the limit sampleCount of "
@@ -70,6 +72,12 @@ package struct Mixture: Sendable {
             places.append(place)
         }
         count = end == .all ? places.reduce(0, max) + 1 : places.reduce(Int.max, min)
+        guard count <= PlanLimits.sampleCount else {
+            throw HeadraceError(
+                .limitExceeded,
+                "at these weights an epoch has more than the limit sampleCount of \(PlanLimits.sampleCount) places"
+            )
+        }
     }
 
     package var dataSetCount: Int { counts.count }

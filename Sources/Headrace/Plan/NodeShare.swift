@@ -63,6 +63,6 @@ package struct NodeShare: Sendable {
     }
 
     package var surplusCount: Int {
-        samples.reduce(0) { $0 + max(0, rowsPerRank * nodes.ranksEach - $1) }
+        samples.reduce(0) { PlanLimits.sum($0, max(0, rowsPerRank * nodes.ranksEach - $1)) }
     }
 }

@@ -20,6 +20,12 @@ package enum PlanLimits {
     /// Samples of a window of bucketing.
     package static let bucketRows = 1 << 24
 
+    /// A sum for people: one beyond all numbers is the largest.
+    static func sum(_ left: Int, _ right: Int) -> Int {
+        let (sum, overflow) = left.addingReportingOverflow(right)
+        return overflow ? Int.max : sum
+    }
+
     static func check(_ value: Int, _ range: ClosedRange<Int>, _ what: String) throws(HeadraceError) {
         guard range.contains(value) else {
             throw HeadraceError(

@@ -3,7 +3,8 @@ package import HeadraceCore
 
 /// What a run will do, known before anything is read: batches, what the tail costs, requests, cache hits.
 ///
-/// The walk, the windows and the reads are the loader's own: the same functions are asked.
+/// The walk, the windows and the reads are the loader's own: the same functions are asked, for a loader that decodes
+/// nothing.
 package struct PlanSummary: Sendable, Equatable {
     package var walk: Walk
     /// Why it is walked this way.
@@ -165,7 +166,9 @@ package struct PlanSummary: Sendable, Equatable {
         requests.deliveredByteCount = reads.uncompressedByteCount
         if let sampleCount, let dropped = share.droppedCount, sampleCount > 0, dropped > 0 {
             let left = Double(sampleCount - dropped) / Double(sampleCount)
-            requests.deliveredByteCount = reads.uncompressedByteCount.map { Int(Double($0) * left) }
+            requests.deliveredByteCount = reads.uncompressedByteCount.map {
+                Int(exactly: (Double($0) * left).rounded()) ?? $0
+            }
         }
     }
 

@@ -159,6 +159,6 @@ package struct ShardShare: Sendable, Equatable {
     /// Rows that only make the ranks equal: padding, or repeats.
     package var surplusCount: Int? {
         guard let samples, let rowsPerRank else { return nil }
-        return samples.reduce(0) { $0 + max(0, rowsPerRank - $1) }
+        return samples.reduce(0) { PlanLimits.sum($0, max(0, rowsPerRank - $1)) }
     }
 }
