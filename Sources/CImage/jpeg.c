@@ -46,6 +46,7 @@ static int status_of(int code) {
         case JERR_CCIR601_NOTIMPL:
         case JERR_FRACT_SAMPLE_NOTIMPL:
         case JERR_COMPONENT_COUNT:
+        case JERR_NOTIMPL:
         case JERR_NOT_COMPILED: return HEADRACE_IMAGE_UNSUPPORTED;
         case JERR_INPUT_EOF: return HEADRACE_IMAGE_TRUNCATED;
         default: return HEADRACE_IMAGE_CORRUPT;
@@ -63,10 +64,15 @@ static void error_exit(j_common_ptr jpeg) {
     headrace_image_escape(context_of(jpeg), status_of(code), "%s: %s, near byte %zu", what, words, offset_of(jpeg));
 }
 
-/// Remarks that change no pixel of a good file.
-static bool is_benign(int code) {
-    switch (code) {
+/// Bytes behind a scan that cameras write to fill up.
+enum { PADDING_BYTES = 64 };
+
+/// Remarks that change no pixel of a good file. Stray bytes are nothing before the first scan; behind one they are
+/// data of a picture that should have been larger, unless they are few.
+static bool is_benign(j_common_ptr jpeg) {
+    switch (jpeg->err->msg_code) {
         case JWRN_EXTRANEOUS_DATA:
+            return ((j_decompress_ptr)jpeg)->input_scan_number == 0 || jpeg->err->msg_parm.i[0] <= PADDING_BYTES;
         case JWRN_ADOBE_XFORM:
         case JWRN_JFIF_MAJOR:
         case JWRN_TOO_MUCH_DATA: return true;
@@ -79,7 +85,7 @@ static void emit_message(j_common_ptr jpeg, int level) {
     headrace_image_context *context = context_of(jpeg);
     char words[JMSG_LENGTH_MAX];
     jpeg->err->format_message(jpeg, words);
-    if (!is_benign(jpeg->err->msg_code) && !context->limits.allows_damage) {
+    if (!is_benign(jpeg) && !context->limits.allows_damage) {
         headrace_image_escape(context, HEADRACE_IMAGE_CORRUPT, "the JPEG is damaged: %s, near byte %zu", words,
                               offset_of(jpeg));
     }
@@ -193,6 +199,11 @@ int headrace_jpeg_open(headrace_image_context *context) {
     if (jpeg->data_precision != 8) {
         return headrace_image_fail(context, HEADRACE_IMAGE_UNSUPPORTED, "the JPEG has %d bits a channel instead of 8",
                                    jpeg->data_precision);
+    }
+    // Newer libraries read lossless files, which cannot be reduced or cropped as others can.
+    if (!jpeg->progressive_mode && jpeg->Se != DCTSIZE2 - 1) {
+        return headrace_image_fail(context, HEADRACE_IMAGE_UNSUPPORTED,
+                                   "the JPEG is of a kind that is not read (lossless)");
     }
     return headrace_image_check_size(context);
 }

@@ -23,6 +23,8 @@ struct headrace_png {
     size_t capacities[BLOCK_LIMIT];
     int block;
     size_t used;
+    /// The file wanted more memory than files may have.
+    bool ran_out;
     /// The part of the file that is still to be read.
     size_t at;
     /// Rows that were read.
@@ -36,6 +38,8 @@ static png_voidp allocate(png_structp png, png_alloc_size_t count) {
     struct headrace_png *decoder = context->png;
     size_t size = (count + 63) & ~(size_t)63;
     if (size < count) return NULL;
+    int first = decoder->block;
+    size_t used = decoder->used;
     while (decoder->block < BLOCK_LIMIT) {
         int block = decoder->block;
         if (!decoder->blocks[block]) {
@@ -52,6 +56,10 @@ static png_voidp allocate(png_structp png, png_alloc_size_t count) {
         decoder->block++;
         decoder->used = 0;
     }
+    // What comes next may be smaller.
+    decoder->block = first;
+    decoder->used = used;
+    decoder->ran_out = true;
     return NULL;
 }
 
@@ -68,7 +76,7 @@ static void note_damage(headrace_image_context *context, const char *words) {
 static void error_exit(png_structp png, png_const_charp words) {
     headrace_image_context *context = png_get_error_ptr(png);
     note_damage(context, words);
-    bool is_memory = strstr(words, "memory") != NULL;
+    bool is_memory = strstr(words, "memory") != NULL && !context->png->ran_out;
     headrace_image_escape(context, is_memory ? HEADRACE_IMAGE_NO_MEMORY : HEADRACE_IMAGE_CORRUPT,
                           "the PNG is damaged: %s, near byte %zu", words, context->png->at);
 }
@@ -94,7 +102,7 @@ static void read_bytes(png_structp png, png_bytep target, size_t count) {
 /// What is no part of the pixels is skipped, so that a defect in it harms nobody.
 static void ignore_the_rest(png_structp png) {
     static const png_byte chunks[] = "bKGD\0cHRM\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0sCAL\0sPLT\0sRGB\0sTER\0"
-                                     "tEXt\0tIME\0zTXt\0sBIT\0pHYs";
+                                     "tEXt\0tIME\0zTXt\0sBIT\0pHYs\0eXIf";
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, chunks, (int)(sizeof chunks / 5));
 }
 
@@ -180,7 +188,12 @@ static void read_interlaced(headrace_image_context *context, int passes) {
     }
     memset(picture, 0, count);
     // What is missing of a file that ends too early stays black, where that is allowed.
-    if (!context->limits.allows_damage || !setjmp(context->escape)) {
+    volatile bool has_ended = false;
+    if (context->limits.allows_damage) {
+        if (setjmp(context->escape)) has_ended = true;
+    }
+    if (has_ended && context->status == HEADRACE_IMAGE_NO_MEMORY) return;
+    if (!has_ended) {
         for (int pass = 0; pass < passes; pass++) {
             for (int32_t row = 0; row < context->info.height; row++) {
                 png_read_row(context->png->png, picture + (size_t)row * stride, NULL);
@@ -201,7 +214,10 @@ static void read_straight(headrace_image_context *context) {
     if (!pair) headrace_image_escape(context, HEADRACE_IMAGE_NO_MEMORY, "no memory for rows of a PNG");
     // In memory, because a jump out of libpng may come between the changes.
     volatile bool has_ended = false;
-    if (context->limits.allows_damage && setjmp(context->escape)) has_ended = true;
+    if (context->limits.allows_damage) {
+        if (setjmp(context->escape)) has_ended = true;
+    }
+    if (has_ended && context->status == HEADRACE_IMAGE_NO_MEMORY) return;
     int32_t row = context->png->row;
     while (row < context->info.height) {
         bool is_needed = row >= context->rows.from && row < context->rows.to;
@@ -220,11 +236,20 @@ static void read_straight(headrace_image_context *context) {
     if (!has_ended) png_read_end(context->png->png, NULL);
 }
 
+/// A picture that was kept whole is not kept for the next one where it is large.
+static void shrink(headrace_image_context *context) {
+    if (context->picture_room.capacity > KEPT_PICTURE_BYTES) headrace_image_release(&context->picture_room);
+}
+
 int headrace_png_read(headrace_image_context *context) {
     int status = headrace_image_plan(context, context->info.width, context->info.height, 1);
     if (status != HEADRACE_IMAGE_OK) return status;
-    if (setjmp(context->escape)) return context->status;
+    if (setjmp(context->escape)) {
+        shrink(context);
+        return context->status;
+    }
     struct headrace_png *decoder = context->png;
+    context->status = HEADRACE_IMAGE_OK;
     decoder->row = 0;
     ask_for_bytes(decoder->png);
     int passes = png_set_interlace_handling(decoder->png);
@@ -236,8 +261,9 @@ int headrace_png_read(headrace_image_context *context) {
         read_straight(context);
     } else {
         read_interlaced(context, passes);
-        if (context->picture_room.capacity > KEPT_PICTURE_BYTES) headrace_image_release(&context->picture_room);
+        shrink(context);
     }
+    if (context->status == HEADRACE_IMAGE_NO_MEMORY) return context->status;
     headrace_image_finish(context);
     return HEADRACE_IMAGE_OK;
 }

@@ -18,8 +18,8 @@ package struct ImageFlags: ParsableArguments {
             valueName: "uint8|float32|float16|bfloat16"))
     package var dtype: String?
 
-    @Option(help: ArgumentHelp("Channels of the images first, or last.", valueName: "chw|hwc"))
-    package var layout = "chw"
+    @Option(help: ArgumentHelp("Channels of the images first (default), or last.", valueName: "chw|hwc"))
+    package var layout: String?
 
     package init() {}
 }

@@ -34,7 +34,8 @@ struct Decode: ParsableCommand {
             let payload = try unsafe Cat.field(field, of: found, in: path)
             do throws(HeadraceError) {
                 let decoded = try unsafe DecodedField(
-                    payload, request, seed: seed, epoch: epoch, ordinal: UInt64(found.index))
+                    payload, found.encoding(of: field), request, seed: seed, epoch: epoch,
+                    ordinal: UInt64(found.index))
                 try write(decoded)
             } catch {
                 throw error.placed(shard: path, offset: found.offset, key: found.key, field: field)
@@ -48,8 +49,9 @@ struct Decode: ParsableCommand {
                 [field], transform: imageFlags.transform, dtype: imageFlags.dtype, layout: imageFlags.layout)[
                     0]
         }
-        guard imageFlags.transform.isEmpty, imageFlags.dtype == nil else {
-            throw HeadraceError(.usage, "--transform and --dtype are for images, which need no --as")
+        guard imageFlags.transform.isEmpty, imageFlags.dtype == nil, imageFlags.layout == nil else {
+            throw HeadraceError(
+                .usage, "--transform, --dtype and --layout are for images, which need no --as")
         }
         let requests = try FieldRequest.requests("\(field)=\(kind)")
         guard requests.count == 1, requests[0].name == field else {

@@ -57,6 +57,37 @@ import Testing
         }
     }
 
+    /// A header with half of the height: the rest of the picture is there, and belongs to nothing.
+    @Test func aHalvedHeightIsDamage() throws {
+        var file = SmallImages.baseline
+        let frame = try #require(file.indices.dropLast(8).first { file[$0] == 0xFF && file[$0 + 1] == 0xC0 })
+        try #require(file[frame + 6] == 69)
+        file[frame + 6] = 32
+        #expect(error(file)?.code == .corruptStream)
+        // A few bytes behind the scan are what cameras write.
+        var padded = SmallImages.baseline
+        padded.insert(contentsOf: [0, 0, 0, 0], at: padded.count - 2)
+        #expect(try DecodedImage(padded).bytes == DecodedImage(SmallImages.baseline).bytes)
+    }
+
+    /// Chunks that say nothing of the pixels cost nothing, however many there are.
+    @Test func chunksOfNoUseArePassedOver() throws {
+        let picture = SmallImages.transparent
+        var chunk: [UInt8] = Array("eXIf".utf8) + [UInt8](repeating: 0x58, count: 100_000)
+        var sum: UInt32 = .max
+        for byte in chunk {
+            sum ^= UInt32(byte)
+            for _ in 0..<8 { sum = sum >> 1 ^ (sum & 1 == 1 ? 0xEDB8_8320 : 0) }
+        }
+        func bigEndian(_ value: UInt32) -> [UInt8] {
+            (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) }
+        }
+        chunk = bigEndian(100_000) + chunk + bigEndian(~sum)
+        // Behind the signature and the header.
+        let file = picture[..<33] + (0..<700).flatMap { _ in chunk } + picture[33...]
+        #expect(try DecodedImage(Array(file)).bytes == DecodedImage(picture).bytes)
+    }
+
     @Test func allowedDamage() throws {
         let whole = try Picture(SmallImages.baseline)
         let cut = Array(SmallImages.baseline[..<(SmallImages.baseline.count / 2)])

@@ -179,6 +179,7 @@ import Testing
     @Test func whatMakesNoSense() throws {
         for words in [
             "rotate:3", "resize", "resize:0", "resize:2x", "resize:99999", "center-crop:224:200", "flip:1.5",
+            "center-crop:1152921504606846976",
             "flip,flip",
             "resize:3,center-crop:2", "color-jitter:1", "color-jitter:-1:0:0", "normalize:0.5:0",
             "normalize:coco",

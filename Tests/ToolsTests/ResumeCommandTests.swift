@@ -109,7 +109,8 @@ import Testing
         for (arguments, words) in [
             (common + ["--seed", "1"], "'seed' was 0 and is 1"),
             ([data.shards, "--shuffle", "block:8"], "'shuffle' was global and is block:8"),
-            ([data.shards], "indexed walk, and this loader's is streamed"),
+            ([data.shards, "--walk", "streamed"], "indexed walk, and this loader's is streamed"),
+            ([data.shards, "--batch", "8"], "'shuffle' was global and is none"),
             (common + ["--on-defect", "skip:3"], "'on_defect' was fail and is skip:3"),
         ] {
             let run = try read(arguments + ["--start", state])

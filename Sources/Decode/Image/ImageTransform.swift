@@ -51,7 +51,12 @@ public struct ImageTransform: Hashable, Sendable, CustomStringConvertible {
     {
         let size = ImageSize(height, width ?? height)
         let larger = max(size.height, size.width)
-        return Self(step: .centerCrop(size, shorterSide: shorterSide ?? (larger * 8 + 6) / 7))
+        return Self(step: .centerCrop(size, shorterSide: shorterSide ?? Self.shorterSide(larger)))
+    }
+
+    /// 8/7 of it, rounded up; a side that is refused anyway is left as it is.
+    private static func shorterSide(_ larger: Int) -> Int {
+        larger > ImageLimits.resultSide ? larger : (larger * 8 + 6) / 7
     }
 
     /// Resizes the whole image to this size, whatever its shape.

@@ -12,8 +12,15 @@ internal import HeadraceStorage
     package let offset: Int
     /// Names and payloads in the order of the shard. The payloads are good until the call returns.
     package let fields: [(name: String, payload: UnsafeRawBufferPointer)]
+    /// How each payload stands for its value.
+    package let encodings: [FieldEncoding]
     /// Why it cannot be delivered.
     package let defect: HeadraceError?
+
+    /// How the payload of a field stands for its value.
+    package func encoding(of name: String) -> FieldEncoding {
+        unsafe fields.firstIndex { unsafe $0.name == name }.map { encodings[$0] } ?? .plain
+    }
 }
 
 /// Reads one shard from front to back on the calling thread, through the same rooms as a loader: for the tools, and
@@ -113,18 +120,20 @@ package final class ShardReader {
         try readChunks(isCancelled: isCancelled) { (chunk) throws(HeadraceError) in
             for (index, sample) in chunk.table.samples.enumerated() {
                 var fields: [(name: String, payload: UnsafeRawBufferPointer)] = unsafe []
+                var encodings: [FieldEncoding] = []
                 for place in Int(sample.firstField)..<Int(sample.firstField + sample.fieldCount) {
                     let field = chunk.table.fields[place]
                     let payload = unsafe UnsafeRawBufferPointer(
                         start: chunk.view.base! + field.offset, count: field.length)
                     unsafe fields.append((name: names.name(of: field.name), payload: payload))
+                    encodings.append(field.encoding)
                 }
                 let defect =
                     sample.defect < 0 ? nil : chunk.table.defects[Int(sample.defect)].placed(shard: path)
                 let sample = unsafe ShardSample(
                     index: chunk.firstOrdinal + index,
                     key: sample.keyLength > 0 ? chunk.table.key(of: sample) : nil,
-                    offset: sample.offset, fields: fields, defect: defect)
+                    offset: sample.offset, fields: fields, encodings: encodings, defect: defect)
                 guard try body(sample) else { return false }
             }
             return true

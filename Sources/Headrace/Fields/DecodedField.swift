@@ -10,9 +10,14 @@ package struct DecodedField: Sendable {
 
     /// Decodes `payload`; `ordinal` is the sample's place in its shard, which is the data set's only one.
     package init(
-        _ payload: UnsafeRawBufferPointer, _ request: FieldRequest, seed: UInt64, epoch: UInt64,
-        ordinal: UInt64
+        _ payload: UnsafeRawBufferPointer, _ encoding: FieldEncoding, _ request: FieldRequest, seed: UInt64,
+        epoch: UInt64, ordinal: UInt64
     ) throws(HeadraceError) {
+        guard encoding == .plain || request.decoder.readsFeatures else {
+            throw HeadraceError(
+                .badValue,
+                "the feature '\(request.name)' is not one bytes value, as this kind of field wants it")
+        }
         let layout = try unsafe request.decoder.column(for: payload)
         guard case .fixed(let elementType, let shape) = layout else {
             throw HeadraceError(
@@ -25,11 +30,14 @@ package struct DecodedField: Sendable {
         unsafe bytes.withUnsafeMutableBytes { row in
             unsafe withUnsafePointer(to: payload) { payload in
                 unsafe withUnsafePointer(to: &seed) { seed in
-                    var run = unsafe DecodeRun(
-                        payloads: UnsafeBufferPointer(start: payload, count: 1), rows: row.baseAddress,
-                        layout: layout, seeds: UnsafeBufferPointer(start: seed, count: 1))
-                    request.decoder.decode(&run)
-                    failure = run.failures.first?.error
+                    unsafe withUnsafePointer(to: encoding) { encoding in
+                        var run = unsafe DecodeRun(
+                            payloads: UnsafeBufferPointer(start: payload, count: 1), rows: row.baseAddress,
+                            layout: layout, seeds: UnsafeBufferPointer(start: seed, count: 1),
+                            encodings: UnsafeBufferPointer(start: encoding, count: 1))
+                        request.decoder.decode(&run)
+                        failure = run.failures.first?.error
+                    }
                 }
             }
         }

@@ -99,12 +99,12 @@ extension FieldRequest {
 
     /// Fields that are images, as `--image FIELD --transform STEPS --dtype TYPE --layout LAYOUT` asks for them.
     package static func images(
-        _ fields: [String], transform: String, dtype: String?, layout: String
+        _ fields: [String], transform: String, dtype: String?, layout: String?
     ) throws(HeadraceError) -> [FieldRequest] {
         guard !fields.isEmpty else {
-            guard transform.isEmpty, dtype == nil else {
+            guard transform.isEmpty, dtype == nil, layout == nil else {
                 throw HeadraceError(
-                    .usage, "--transform and --dtype are for images: name their field with --image")
+                    .usage, "--transform, --dtype and --layout are for images: name their field with --image")
             }
             return []
         }
@@ -113,8 +113,8 @@ extension FieldRequest {
         if let dtype, elementType == .some(nil) {
             throw HeadraceError(.usage, "'\(dtype)' is no type of images' elements; write \(types)")
         }
-        guard let order = ImageLayout(rawValue: layout) else {
-            throw HeadraceError(.usage, "'\(layout)' is no layout of images; write chw or hwc")
+        guard let order = ImageLayout(rawValue: layout ?? "chw") else {
+            throw HeadraceError(.usage, "'\(layout ?? "")' is no layout of images; write chw or hwc")
         }
         let decoder = try ImageDecoder(
             try ImageTransform.list(transform), as: elementType ?? nil, layout: order)
