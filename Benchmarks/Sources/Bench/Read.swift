@@ -15,7 +15,7 @@ struct Read: ParsableCommand {
     @Option(help: "Field that holds images, and how they are read, as in pipebench.") var image: [String] = []
     @Option var transform = ""
     @Option var dtype: String?
-    @Option var layout = "chw"
+    @Option var layout: String?
     @Option var workers = 2
     @Option var batch = 64
     @Option(help: "Memory budget, like 512MiB; the loader's own choice if not given.") var memory: String?
