@@ -220,6 +220,21 @@ extension LoaderBuilder {
                 + "make batches smaller")
     }
 
+    /// What an indexed walk does for these ranks, its windows not yet measured out.
+    func indexedSettings(_ choice: WalkChoice, _ ranks: Ranks) -> IndexedOrder.Settings {
+        let order: SampleOrder =
+            switch options.shuffle {
+            case .block(let size): .block(size)
+            case .global: .global
+            case .none, .buffer: .catalog
+            }
+        return IndexedOrder.Settings(
+            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch, ranks: ranks,
+            batchSize: options.batchSize, windowSteps: 1, windowBytes: 0,
+            alignment: options.direct ? ChunkGeometry.pageBytes : 1, mixing: options.mixing,
+            nodes: choice.nodes, bucketSteps: options.bucketWindow)
+    }
+
     /// Memory in which the planner arranges a window of bucketing.
     var bucketBytes: Int {
         guard let window = options.bucketWindow else { return 0 }

@@ -171,17 +171,7 @@ struct LoaderBuilder {
         _ engine: Engine, _ rows: [ShardRows], _ choice: WalkChoice, _ position: EpochPosition,
         _ access: StorageAccess, _ probe: Probe
     ) throws(HeadraceError) {
-        let order: SampleOrder =
-            switch options.shuffle {
-            case .block(let size): .block(size)
-            case .global: .global
-            case .none, .buffer: .catalog
-            }
-        var settings = IndexedOrder.Settings(
-            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch,
-            ranks: choice.ranks, batchSize: options.batchSize, windowSteps: 1, windowBytes: 0,
-            alignment: options.direct ? ChunkGeometry.pageBytes : 1, mixing: options.mixing,
-            nodes: choice.nodes, bucketSteps: options.bucketWindow)
+        var settings = indexedSettings(choice, choice.ranks)
         let pool = engine.arena.pool
         // Indexes know what the first samples only suggest; what lies between samples is read with them.
         let count = rows.reduce(0) { $0 + $1.sampleCount }

@@ -6,17 +6,7 @@ extension LoaderBuilder {
     func planSettings(
         _ choice: WalkChoice, _ rows: [ShardRows], budget: Int
     ) throws(HeadraceError) -> IndexedOrder.Settings {
-        let order: SampleOrder =
-            switch options.shuffle {
-            case .block(let size): .block(size)
-            case .global: .global
-            case .none, .buffer: .catalog
-            }
-        var settings = IndexedOrder.Settings(
-            order: order, seed: options.seed, uneven: options.uneven, last: options.lastBatch,
-            ranks: try Ranks(rank: 0, worldSize: choice.ranks.worldSize), batchSize: options.batchSize,
-            windowSteps: 1, windowBytes: 0, alignment: options.direct ? ChunkGeometry.pageBytes : 1,
-            mixing: options.mixing, nodes: choice.nodes, bucketSteps: options.bucketWindow)
+        var settings = indexedSettings(choice, try Ranks(rank: 0, worldSize: choice.ranks.worldSize))
         let count = rows.reduce(0) { $0 + $1.sampleCount }
         let bytes = rows.reduce(0.0) { $0 + Double($1.uncompressedByteCount) }
         let sampleBytes = count == 0 ? 0 : Int((bytes / Double(count)).rounded(.up))
