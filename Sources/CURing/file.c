@@ -27,6 +27,11 @@ int headrace_open_for_reading(const char *path, int direct) {
     return fd;
 }
 
+int64_t headrace_pread(int fd, void *destination, uint64_t length, int64_t offset) {
+    long count = syscall(SYS_pread64, fd, destination, length, offset);
+    return count < 0 ? -errno : count;
+}
+
 int headrace_direct_alignment(int fd) {
 #ifdef STATX_DIOALIGN
     struct statx facts;

@@ -72,6 +72,19 @@ package struct Permutation: Sendable {
         }
     }
 
+    /// The same for positions that need not be neighbours.
+    package func append(_ positions: [Int], to numbers: inout [Int]) {
+        numbers.reserveCapacity(numbers.count + positions.count)
+        guard table.isEmpty else {
+            for position in positions { numbers.append(Int(table[position])) }
+            return
+        }
+        for position in positions {
+            precondition(position >= 0 && position < count, "a position is below the count of numbers")
+            numbers.append(walked(UInt64(position)))
+        }
+    }
+
     @inline(__always) private func walked(_ position: UInt64) -> Int {
         var number = permuted(position)
         // A walk along a cycle of the rectangle's bijection comes back inside: it began there.

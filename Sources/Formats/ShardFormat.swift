@@ -34,16 +34,34 @@ package protocol ShardScanner: AnyObject {
         into table: inout SampleTable
     ) -> ScanOutcome
 
-    /// Finds the one sample in `bytes`, a row of an index: they lie at `offset` in the uncompressed shard. Appends a
-    /// sample or a defect; anything but one of them says that the index is wrong. For reads in any order: what was
-    /// scanned before plays no part, and ``account`` is not kept.
+    /// Finds the one sample in each of `samples`, which are rows of an index. Appends a sample or a defect for each;
+    /// anything but one of them says that the index is wrong. For reads in any order: what was scanned before plays no
+    /// part, and ``account`` is not kept.
     ///
-    /// - Parameter shift: added to the places of fields, for bytes that lie behind others in their slab.
+    /// - Parameter base: the memory that they lie in; the places of fields are counted from here.
+    /// - Returns: how many from the front gave one row each. If that is not all, the next was scanned too, and gave none
+    ///   or several.
     func scanAlone(
-        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable)
+        _ samples: ArraySlice<PlacedSample>, in base: UnsafeRawPointer, into table: inout SampleTable
+    ) -> Int
 
     /// What was found so far; final after a scan with `isLast`.
     var account: ShardAccount { get }
+}
+
+/// Bytes of the shard that hold one sample, somewhere in memory.
+package struct PlacedSample: Sendable, Equatable {
+    /// In the uncompressed shard.
+    package var offset: Int
+    package var length: Int
+    /// In the memory that it was brought to.
+    package var place: Int
+
+    package init(offset: Int, length: Int, place: Int) {
+        self.offset = offset
+        self.length = length
+        self.place = place
+    }
 }
 
 /// A scanner that can find samples by their headers alone, for an index: payloads are passed over unread.

@@ -33,9 +33,17 @@ package final class TarScanner: SpanScanner {
     }
 
     package func scanAlone(
-        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable
-    ) {
-        unsafe walk.scanAlone(bytes.bytes, at: offset, shift: shift, into: &table)
+        _ samples: ArraySlice<PlacedSample>, in base: UnsafeRawPointer, into table: inout SampleTable
+    ) -> Int {
+        var count = 0
+        for sample in samples {
+            let before = table.samples.count
+            let bytes = unsafe UnsafeRawBufferPointer(start: base + sample.place, count: sample.length)
+            unsafe walk.scanAlone(bytes.bytes, at: sample.offset, shift: sample.place, into: &table)
+            guard table.samples.count == before + 1 else { break }
+            count += 1
+        }
+        return count
     }
 
     package func scan(

@@ -194,7 +194,8 @@ struct LoaderBuilder {
     func overheadBytes(_ sampleBytes: Int, _ rows: [ShardRows], alignment: Int) -> Int {
         let tables =
             MemoryLayout<SampleRecord>.stride + 4 * MemoryLayout<FieldRecord>.stride
-            + MemoryLayout<SampleOrigin>.stride + MemoryLayout<PlannedChunk.Sample>.stride + 64
+            + MemoryLayout<SampleOrigin>.stride
+            + (MemoryLayout<PlacedSample>.stride + MemoryLayout<SampleOrigin>.stride + 4) + 64
         // Frames are kept whole where their samples are half of them; else only the samples are.
         guard rows.allSatisfy({ $0.codec == .none }) else { return tables + sampleBytes }
         // Gaps are read along only between samples that lie close together.

@@ -33,10 +33,10 @@ package final class BlockingReader: Reader {
 
     /// Without the lists that others need: for many small reads these cost as much as reading.
     package func readNow(
-        _ file: any StorageFile, offset: Int, length: Int, into destination: UnsafeMutableRawPointer
-    ) -> Bool {
-        guard let file = file as? LocalFile else { return false }
-        return unsafe file.readNow(offset: offset, length: length, into: destination)
+        _ file: any StorageFile, _ ranges: ArraySlice<ScatteredRead>, into base: UnsafeMutableRawPointer
+    ) -> Int {
+        guard let file = file as? LocalFile else { return 0 }
+        return unsafe file.readNow(ranges, into: base)
     }
 
     /// Nothing to do: ``wait(minimum:into:)`` never blocks.

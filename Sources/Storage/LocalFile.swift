@@ -64,12 +64,20 @@ package final class LocalFile: StorageFile {
         }
     }
 
-    /// Reads a range of a buffered file in one call; false where that does not bring all the file has of it.
-    func readNow(offset: Int, length: Int, into destination: UnsafeMutableRawPointer) -> Bool {
-        guard !isDirect, offset >= 0, length > 0, offset < size, length <= PendingRead.callLimit else {
-            return false
+    /// Reads ranges of a buffered file, in one call each; returns how many from the front were read whole.
+    func readNow(_ ranges: ArraySlice<ScatteredRead>, into base: UnsafeMutableRawPointer) -> Int {
+        guard !isDirect else { return 0 }
+        var count = 0
+        for range in ranges {
+            guard range.offset >= 0, range.length > 0, range.offset < size,
+                range.length <= PendingRead.callLimit
+            else { break }
+            let read = unsafe headrace_pread(
+                descriptor, base + range.place, UInt64(range.length), Int64(range.offset))
+            guard read == min(range.length, size - range.offset) else { break }
+            count += 1
         }
-        return unsafe pread(descriptor, destination, length, offset) == min(length, size - offset)
+        return count
     }
 
     /// Tells the kernel that the file will be read from front to back, so that it reads ahead further.

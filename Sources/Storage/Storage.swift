@@ -61,6 +61,23 @@ package protocol StorageFile: AnyObject, Sendable {
     }
 }
 
+/// One of many ranges that are read into one piece of memory.
+package struct ScatteredRead: Sendable, Equatable {
+    /// The caller's number of the file.
+    package var file: Int32
+    package var offset: Int
+    package var length: Int
+    /// Where it goes, from the start of the memory.
+    package var place: Int
+
+    package init(file: Int32, offset: Int, length: Int, place: Int) {
+        self.file = file
+        self.offset = offset
+        self.length = length
+        self.place = place
+    }
+}
+
 /// The end of one read.
 package struct ReadCompletion {
     package var ticket: UInt64
@@ -88,10 +105,12 @@ package protocol Reader: AnyObject {
     /// The same, and waits a little longer for `hoped` reads to be complete: waking up for each read of a deep queue costs
     /// more than the read.
     func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion])
-    /// Reads on the calling thread, if that is what this reader does anyway and nothing speaks against it: all of the
-    /// range that the file has. False: submit it, and be told why it failed, if it does.
-    func readNow(_ file: any StorageFile, offset: Int, length: Int, into destination: UnsafeMutableRawPointer)
-        -> Bool
+    /// Reads on the calling thread, if that is what this reader does anyway and nothing speaks against it: all of each
+    /// range that the file has, to its place behind `base`. Returns how many from the front were read. What is left
+    /// begins with one to be submitted, which tells why it failed, if it does.
+    func readNow(
+        _ file: any StorageFile, _ ranges: ArraySlice<ScatteredRead>, into base: UnsafeMutableRawPointer
+    ) -> Int
     /// Makes a blocked or the next ``wait(minimum:into:)`` return early. The one call that other threads may make.
     func wake()
     /// Waits until nothing is in flight, then frees what the reader holds. The reader is unusable afterwards.
@@ -101,8 +120,8 @@ package protocol Reader: AnyObject {
 extension Reader {
     /// Everything is to be submitted.
     package func readNow(
-        _ file: any StorageFile, offset: Int, length: Int, into destination: UnsafeMutableRawPointer
-    ) -> Bool { false }
+        _ file: any StorageFile, _ ranges: ArraySlice<ScatteredRead>, into base: UnsafeMutableRawPointer
+    ) -> Int { 0 }
 
     /// For readers to which waking up costs nothing.
     package func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion]) {

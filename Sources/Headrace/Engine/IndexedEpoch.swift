@@ -6,7 +6,7 @@ struct IndexedEpoch {
     let share: RankShare
     /// This rank among those of the share.
     let rank: Int
-    let walk: EpochWalk
+    var walk: EpochWalk
     let shards: ShardNumbers
     let bucketSteps: Int?
     private let seed: UInt64

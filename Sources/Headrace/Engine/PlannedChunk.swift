@@ -16,30 +16,15 @@ struct SampleOrigin: Sendable {
 ///
 /// Sendable: belongs to whoever has the chunk.
 final class PlannedChunk: @unchecked Sendable {
-    /// One read of a file.
-    struct Fetch {
-        var shard: Int32
-        /// Whole blocks where reads are direct.
-        var offset: Int
-        var length: Int
-        /// Where it goes, in the memory for what is read.
-        var place: Int
-    }
-
-    struct Sample {
-        var origin: SampleOrigin
-        /// In the uncompressed shard.
-        var offset: Int
-        var length: Int
-        /// In the uncompressed bytes of the chunk.
-        var place: Int
-        /// The fetch that brings it.
-        var fetch: Int32
-    }
-
     unowned let window: Window
-    var fetches: [Fetch] = []
-    var samples: [Sample] = []
+    /// The reads, of whole blocks where they are direct; `file` is the shard's number in the catalog.
+    var fetches: [ScatteredRead] = []
+    /// Where the samples lie in the shards, and in the uncompressed bytes of the chunk.
+    var samples: [PlacedSample] = []
+    /// Of each sample.
+    var origins: [SampleOrigin] = []
+    /// The fetch that brings it, of each sample.
+    var fetchOfSample: [Int32] = []
     /// Frames that the read brings, of one shard; empty where it is not compressed.
     var frames: [Frame] = []
     /// Where the compressed bytes of the first frame lie in the read.
@@ -82,10 +67,10 @@ final class PlannedChunk: @unchecked Sendable {
         owners.reserveCapacity(fetches.count)
         var open: (shard: Int32, file: any StorageFile)?
         for (number, fetch) in fetches.enumerated() where part?.contains(number) != false {
-            if open?.shard != fetch.shard {
+            if open?.shard != fetch.file {
                 open = nil
                 do throws(HeadraceError) {
-                    open = (fetch.shard, try source.file(fetch.shard))
+                    open = (fetch.file, try source.file(fetch.file))
                 } catch {
                     fetchFailures[Int32(number)] = error
                 }

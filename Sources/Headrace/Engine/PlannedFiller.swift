@@ -9,7 +9,6 @@ final class PlannedFiller {
     private let catalog: Catalog
     private let reader: any Reader
     private var scanners: [ShardFormatKind: any ShardScanner] = [:]
-    private var lastScanned: (shard: Int, scanner: (any ShardScanner)?) = (-1, nil)
     private var decompressors: [CodecKind: any FrameDecompressor] = [:]
     private let rows: [ShardRows]
     private let source: IndexedSource
@@ -59,16 +58,19 @@ final class PlannedFiller {
         var left: Set<Int> = []
         guard let target = plan.target(chunk) else { return left }
         let base = unsafe target.base
-        var open: (shard: Int32, file: (any StorageFile)?) = (-1, nil)
-        for (number, fetch) in plan.fetches.enumerated() {
-            if open.shard != fetch.shard { open = (fetch.shard, try? source.file(fetch.shard)) }
+        let fetches = plan.fetches
+        var start = 0
+        while start < fetches.count {
+            let shard = fetches[start].file
+            let end = fetches[start...].firstIndex { $0.file != shard } ?? fetches.count
             // Whatever goes wrong is told by the reads that are submitted.
-            let isRead =
-                open.file.map {
-                    unsafe reader.readNow(
-                        $0, offset: fetch.offset, length: fetch.length, into: base + fetch.place)
-                } ?? false
-            if !isRead { left.insert(number) }
+            let file = try? source.file(shard)
+            while start < end {
+                if let file { start += unsafe reader.readNow(file, fetches[start..<end], into: base) }
+                guard start < end else { break }
+                left.insert(start)
+                start += 1
+            }
         }
         return left
     }
@@ -89,7 +91,7 @@ final class PlannedFiller {
             arena.releaseInput(chunk)
         }
         guard plan.fetchFailures.isEmpty, let input = chunk.input, let slab = chunk.slab,
-            let shard = plan.fetches.first?.shard
+            let shard = plan.fetches.first?.file
         else { return [] }
         let target = chunk.scratch ?? slab
         var damage: [Damage] = []
@@ -130,56 +132,74 @@ final class PlannedFiller {
 
     private func find(_ chunk: Chunk, _ plan: PlannedChunk, _ damage: [Damage]) {
         chunk.table.removeAll()
-        chunk.origins.removeAll(keepingCapacity: true)
         chunk.start = 0
         chunk.end = plan.outputBytes
-        for sample in plan.samples { chunk.origins.append(sample.origin) }
-        let failures = Dictionary(plan.failures.map { ($0.sample, $0.error) }) { first, _ in first }
-        let isWhole = damage.isEmpty && plan.failures.isEmpty && plan.fetchFailures.isEmpty
-        for (index, sample) in plan.samples.enumerated() {
-            if !isWhole, let error = failures[index] ?? failure(of: sample, plan, damage) {
-                chunk.table.appendDefect(error, offset: sample.offset)
-                continue
+        chunk.origins = plan.origins
+        var table = SampleTable()
+        swap(&table, &chunk.table)
+        if damage.isEmpty && plan.failures.isEmpty && plan.fetchFailures.isEmpty {
+            scan(plan, plan.samples.indices, chunk, into: &table)
+        } else {
+            let failures = Dictionary(plan.failures.map { ($0.sample, $0.error) }) { first, _ in first }
+            for index in plan.samples.indices {
+                if let error = failures[index] ?? failure(of: index, plan, damage) {
+                    table.appendDefect(error, offset: plan.samples[index].offset)
+                } else {
+                    scan(plan, index..<index + 1, chunk, into: &table)
+                }
             }
-            scan(sample, of: chunk)
         }
+        swap(&table, &chunk.table)
         arena.charge(chunk)
     }
 
-    private func failure(
-        of sample: PlannedChunk.Sample, _ plan: PlannedChunk, _ damage: [Damage]
-    ) -> HeadraceError? {
-        if let error = plan.fetchFailures[sample.fetch] { return error }
+    private func failure(of index: Int, _ plan: PlannedChunk, _ damage: [Damage]) -> HeadraceError? {
+        if let error = plan.fetchFailures[plan.fetchOfSample[index]] { return error }
+        let sample = plan.samples[index]
         let bytes = sample.offset..<sample.offset + sample.length
         return damage.first { $0.bytes.overlaps(bytes) }?.error
     }
 
-    private func scan(_ sample: PlannedChunk.Sample, of chunk: Chunk) {
+    /// Finds the samples `range`, which are all there, a run of one shard at a time.
+    private func scan(
+        _ plan: PlannedChunk, _ range: Range<Int>, _ chunk: Chunk, into table: inout SampleTable
+    ) {
         guard let slab = chunk.slab else { return }
-        let shard = Int(sample.origin.shard)
-        let scanner = scanner(ofShard: shard)
-        let before = chunk.table.samples.count
-        let bytes = unsafe UnsafeRawBufferPointer(start: slab.base + sample.place, count: sample.length)
-        unsafe scanner.scanAlone(bytes, at: sample.offset, shift: sample.place, into: &chunk.table)
-        guard chunk.table.samples.count != before + 1 else { return }
-        let found = chunk.table.samples.count - before
-        chunk.table.removeSamples(from: before)
-        chunk.table.appendDefect(
+        let samples = plan.samples
+        let origins = plan.origins
+        var start = range.lowerBound
+        while start < range.upperBound {
+            let shard = origins[start].shard
+            let end = origins[start..<range.upperBound].firstIndex { $0.shard != shard } ?? range.upperBound
+            let scanner = scanner(ofShard: Int(shard))
+            while start < end {
+                start += unsafe scanner.scanAlone(samples[start..<end], in: slab.base, into: &table)
+                guard start < end else { break }
+                refuse(samples[start], of: shard, rowsBefore: start, in: &table)
+                start += 1
+            }
+        }
+    }
+
+    /// The index has one sample where none or several were found.
+    private func refuse(
+        _ sample: PlacedSample, of shard: Int32, rowsBefore before: Int, in table: inout SampleTable
+    ) {
+        let found = table.samples.count - before
+        table.removeSamples(from: before)
+        table.appendDefect(
             HeadraceError(
                 .indexMismatch,
                 "the index says that one sample is here, and there are \(found): the shard was changed, or the index is "
                     + "wrong ('headrace index --rebuild' makes it anew)",
-                at: .init(shard: catalog.shards[shard].path)), offset: sample.offset)
+                at: .init(shard: catalog.shards[Int(shard)].path)), offset: sample.offset)
     }
 
-    /// The scanner of a shard, made at its first use; the last one is used again without a look at the shard.
-    @inline(__always)
+    /// The scanner of a shard, made at its first use.
     private func scanner(ofShard shard: Int) -> any ShardScanner {
-        if shard == lastScanned.shard, let scanner = lastScanned.scanner { return scanner }
         let format = rows[shard].format
         let scanner = scanners[format] ?? openers.makeScanner(format)
         scanners[format] = scanner
-        lastScanned = (shard, scanner)
         return scanner
     }
 }

@@ -165,6 +165,6 @@ private final class NoScanner: ShardScanner {
     }
 
     func scanAlone(
-        _ bytes: UnsafeRawBufferPointer, at offset: Int, shift: Int, into table: inout SampleTable
-    ) {}
+        _ samples: ArraySlice<PlacedSample>, in base: UnsafeRawPointer, into table: inout SampleTable
+    ) -> Int { 0 }
 }

@@ -28,6 +28,7 @@ internal import HeadraceStorage
     private var places: [ShardIndexRow] = []
     private var origins: [SampleOrigin] = []
     private var samples: [SamplePlace] = []
+    private var orderPlaces: [Int] = []
     /// Rows of the shards that are kept in memory: without a question to an object for each row.
     private var kept: [UnsafeBufferPointer<ShardIndexRow>?]
     /// Shards that are not compressed.
@@ -129,30 +130,30 @@ internal import HeadraceStorage
     /// Finds which samples the planned rows from `first` on are, and asks for their rows of the indexes: they lie all
     /// over tables that are larger than any cache.
     private func findSamples(from first: Int) {
-        var walk = epoch.walk
+        // Padding is behind all samples of a step.
+        let end = planned[first...].firstIndex { $0.isPadding } ?? planned.count
+        orderPlaces.removeAll(keepingCapacity: true)
+        for row in planned[first..<end] { orderPlaces.append(row.place) }
+        samples.removeAll(keepingCapacity: true)
+        epoch.walk.append(orderPlaces, to: &samples)
         let shards = epoch.shards
         let kept = unsafe kept
         var samples: [SamplePlace] = []
         var origins: [SampleOrigin] = []
         swap(&samples, &self.samples)
         swap(&origins, &self.origins)
-        samples.removeAll(keepingCapacity: true)
-        for row in first..<planned.count {
-            let plan = planned[row]
-            guard !plan.isPadding else {
-                origins.append(SampleOrigin(shard: -1, ordinal: 0))
-                samples.append(SamplePlace(dataSet: 0, pass: 0, shard: -1, ordinal: -1))
-                continue
-            }
-            let sample = walk.sample(at: plan.place)
+        for (index, sample) in samples.enumerated() {
             let shard = shards.number(of: sample)
-            if sample.pass > 0 { planned[row].isRepeat = true }
+            if sample.pass > 0 { planned[first + index].isRepeat = true }
             if let base = unsafe kept[shard]?.baseAddress { unsafe prefetch(base + sample.ordinal) }
-            samples.append(sample)
             origins.append(
                 SampleOrigin(
                     shard: Int32(shard), pass: UInt32(truncatingIfNeeded: sample.pass),
                     ordinal: sample.ordinal))
+        }
+        for _ in end..<planned.count {
+            origins.append(SampleOrigin(shard: -1, ordinal: 0))
+            samples.append(SamplePlace(dataSet: 0, pass: 0, shard: -1, ordinal: -1))
         }
         swap(&samples, &self.samples)
         swap(&origins, &self.origins)
@@ -253,20 +254,29 @@ internal import HeadraceStorage
     private func cutPlainChunks(_ window: Window) {
         let pieces = merger.pieces
         let step = max(64, alignment)
-        var fetches: [PlannedChunk.Fetch] = []
-        var samples: [PlannedChunk.Sample] = []
+        var fetches: [ScatteredRead] = []
+        var samples: [PlacedSample] = []
+        var owners: [Int32] = []
+        var origins: [SampleOrigin] = []
+        // Lists are taken out for the loop, as in `locate`.
         var rows: [RowReference] = []
         swap(&rows, &window.rows)
+        let places = places
+        let allOrigins = self.origins
         var outputBytes = 0
         func close() {
             guard !fetches.isEmpty else { return }
             let chunk = PlannedChunk(window)
             chunk.fetches = fetches
             chunk.samples = samples
+            chunk.origins = origins
+            chunk.fetchOfSample = owners
             chunk.outputBytes = outputBytes
             window.chunks.append(chunk)
             fetches.removeAll(keepingCapacity: true)
             samples.removeAll(keepingCapacity: true)
+            origins.removeAll(keepingCapacity: true)
+            owners.removeAll(keepingCapacity: true)
             outputBytes = 0
         }
         for read in merger.reads {
@@ -281,12 +291,13 @@ internal import HeadraceStorage
                 rows[row] = RowReference(
                     chunk: Int32(window.chunks.count), sample: Int32(truncatingIfNeeded: samples.count))
                 samples.append(
-                    PlannedChunk.Sample(
-                        origin: origins[row], offset: places[row].offset, length: places[row].length,
-                        place: place + read.offset - start + piece.offset, fetch: Int32(fetches.count)))
+                    PlacedSample(
+                        offset: places[row].offset, length: places[row].length,
+                        place: place + read.offset - start + piece.offset))
+                origins.append(allOrigins[row])
+                owners.append(Int32(truncatingIfNeeded: fetches.count))
             }
-            fetches.append(
-                PlannedChunk.Fetch(shard: read.file, offset: start, length: end - start, place: place))
+            fetches.append(ScatteredRead(file: read.file, offset: start, length: end - start, place: place))
             outputBytes = place + end - start
         }
         close()
@@ -332,7 +343,7 @@ internal import HeadraceStorage
         let start = first.compressedOffset / alignment * alignment
         let wanted = last.compressedOffset + last.compressedLength
         let end = (wanted + alignment - 1) / alignment * alignment
-        target.fetches = [PlannedChunk.Fetch(shard: shard, offset: start, length: end - start, place: 0)]
+        target.fetches = [ScatteredRead(file: shard, offset: start, length: end - start, place: 0)]
         target.inputBytes = end - start
         target.frameLead = first.compressedOffset - start
         target.frames = Array(frames)
@@ -352,9 +363,9 @@ internal import HeadraceStorage
         window.rows[row] = RowReference(
             chunk: Int32(window.chunks.count - 1), sample: Int32(chunk.samples.count))
         chunk.samples.append(
-            PlannedChunk.Sample(
-                origin: origins[row], offset: places[row].offset, length: places[row].length, place: place,
-                fetch: Int32(chunk.fetches.count - 1)))
+            PlacedSample(offset: places[row].offset, length: places[row].length, place: place))
+        chunk.origins.append(origins[row])
+        chunk.fetchOfSample.append(Int32(chunk.fetches.count - 1))
     }
 
     private func addFailures(_ failed: [(row: Int, error: HeadraceError)], _ window: Window) {

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import HeadraceCore
 internal import HeadraceFormats
 internal import HeadraceStorage
@@ -43,13 +44,23 @@ final class ShardRows: Sendable {
         let failure: HeadraceError?
 
         init(_ rows: [ShardIndexRow], failure: HeadraceError? = nil) {
-            let copy = UnsafeMutableBufferPointer<ShardIndexRow>.allocate(capacity: rows.count)
-            _ = unsafe copy.initialize(from: rows)
-            unsafe self.rows = UnsafeBufferPointer(copy)
+            let bytes = rows.count * MemoryLayout<ShardIndexRow>.stride
+            let isLarge = bytes >= Self.largePage
+            let memory = UnsafeMutableRawPointer.allocate(
+                byteCount: max(1, bytes), alignment: isLarge ? Self.largePage : 64)
+            // Look-ups go all over the table: with small pages finding each page costs as much as the row.
+            if isLarge {
+                unsafe madvise(memory, bytes / Self.largePage * Self.largePage, Int32(MADV_HUGEPAGE))
+            }
+            let copy = unsafe memory.bindMemory(to: ShardIndexRow.self, capacity: rows.count)
+            unsafe copy.initialize(from: rows, count: rows.count)
+            unsafe self.rows = UnsafeBufferPointer(start: copy, count: rows.count)
             self.failure = failure
         }
 
         deinit { unsafe rows.deallocate() }
+
+        private static let largePage = 2 << 20
 
         func row(_ index: Int) throws(HeadraceError) -> ShardIndexRow? {
             if let failure { throw failure }

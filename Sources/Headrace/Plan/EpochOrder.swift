@@ -91,6 +91,13 @@ package struct EpochOrder: Sendable {
         }
     }
 
+    /// Puts the numbers at `places` behind those in `numbers`; they need not be neighbours.
+    package mutating func append(_ places: [Int], to numbers: inout [Int]) {
+        if order == .global { return outer.append(places, to: &numbers) }
+        numbers.reserveCapacity(numbers.count + places.count)
+        for place in places { numbers.append(number(at: place)) }
+    }
+
     /// Puts the numbers at `places` behind those in `numbers`.
     package mutating func append(_ places: Range<Int>, to numbers: inout [Int]) {
         switch order {

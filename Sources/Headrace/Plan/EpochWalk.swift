@@ -73,6 +73,22 @@ package struct EpochWalk: Sendable {
         return SamplePlace(dataSet: part.dataSet, pass: part.pass, shard: shard, ordinal: ordinal)
     }
 
+    /// Puts what is at each of `places` behind the samples in `samples`; one call for many is several times faster.
+    package mutating func append(_ places: [Int], to samples: inout [SamplePlace]) {
+        samples.reserveCapacity(samples.count + places.count)
+        guard mixture == nil else {
+            for place in places { samples.append(sample(at: place)) }
+            return
+        }
+        let dataSet = dataSets[0]
+        var numbers: [Int] = []
+        passes[0].order.append(places, to: &numbers)
+        for number in numbers {
+            let (shard, ordinal) = dataSet.place(of: number)
+            samples.append(SamplePlace(dataSet: 0, pass: 0, shard: shard, ordinal: ordinal))
+        }
+    }
+
     private func pass(_ number: Int, of dataSet: Int) -> EpochOrder {
         EpochOrder(
             count: dataSets[dataSet].count, order: order, key: mixed(key, UInt64(dataSet), UInt64(number)))

@@ -1,4 +1,5 @@
 internal import HeadraceCore
+internal import HeadraceFormats
 internal import HeadraceStorage
 
 /// Plans the reads of an epoch by the planner that the loader reads with, all of it or evenly spaced parts, to tell how
