@@ -111,6 +111,12 @@ extension Engine {
 
     private func pickPlanned(_ order: IndexedOrder) -> Job? {
         admitPlanned(order)
+        // While one worker fills the last window that is planned, the other plans: if both filled, one would wait for
+        // the other's plan behind it.
+        if order.windows.count(where: { !$0.isFilled }) < 2, let steps = nextToPlan(order) {
+            order.isPlanning = true
+            return .plan(steps, order)
+        }
         if let chunk = nextPlannedToFill(order), let plan = chunk.planned { return .fillPlanned(chunk, plan) }
         if let steps = nextToPlan(order) {
             order.isPlanning = true
