@@ -95,6 +95,13 @@ extension Engine {
         slot.defects.append(contentsOf: outcome.defects)
         slot.pendingRuns -= 1
         let isClosed = slot.pendingRuns == 0
+        if isClosed {
+            undecodedSlots -= 1
+            if sequencerWantsSlot && !freeSlots.isEmpty {
+                sequencerHasWork = true
+                workAvailable.signal()
+            }
+        }
         lock.unlock()
         guard isClosed else { return }
         // Nobody else touches the slot now: all its runs are in, and it is not in the queue yet.
@@ -164,8 +171,8 @@ extension Engine: Sequencer.Supply {
 
     func takeSlot() -> BatchSlot? {
         let free = lock.withLock { () -> BatchSlot? in
-            sequencerWantsSlot = freeSlots.isEmpty
-            return freeSlots.popLast()
+            sequencerWantsSlot = freeSlots.isEmpty || undecodedSlots >= undecodedLimit
+            return sequencerWantsSlot ? nil : freeSlots.popLast()
         }
         guard let slot = free else { return nil }
         let releasesBefore = releases
@@ -184,11 +191,21 @@ extension Engine: Sequencer.Supply {
         return nil
     }
 
+    /// Batches that wait for a worker to decode them, at most: as many as keep all workers busy. Where columns have memory of
+    /// their own, each batch that is dealt further ahead would only touch more of it.
+    private var undecodedLimit: Int {
+        guard slotBytes >= Self.largeSlot else { return Int.max }
+        return 1 + (workerCount * rowsPerRun + options.batchSize - 1) / options.batchSize
+    }
+
+    private static let largeSlot = 1 << 20
+
     func submit(_ slot: BatchSlot) {
         trim(slot)
         lock.withLock {
             let runs = max(1, (slot.count + rowsPerRun - 1) / rowsPerRun)
             slot.pendingRuns = runs
+            undecodedSlots += 1
             for run in 0..<runs {
                 let start = run * rowsPerRun
                 let end = min(slot.count, start + rowsPerRun)

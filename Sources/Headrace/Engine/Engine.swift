@@ -1,5 +1,6 @@
 internal import HeadraceCompute
 internal import HeadraceCore
+internal import HeadraceDecode
 internal import HeadraceStorage
 internal import Synchronization
 
@@ -24,6 +25,8 @@ final class Engine: @unchecked Sendable {
     let ringDepth: Int?
     /// Rows that one worker decodes at a time.
     let rowsPerRun: Int
+    /// Bytes of the columns of one batch.
+    let slotBytes: Int
     /// Memory a lane needs to go on whatever the others do.
     let laneBytes: Int
 
@@ -52,6 +55,8 @@ final class Engine: @unchecked Sendable {
     var slotsWantMemory = false
     /// The sequencer stopped because no slot was free.
     var sequencerWantsSlot = false
+    /// Slots that were dealt, with rows that no worker has decoded yet.
+    var undecodedSlots = 0
     var freeSlots: [BatchSlot] = []
     /// All there are, wherever they are.
     private let slots: [BatchSlot]
@@ -92,6 +97,7 @@ final class Engine: @unchecked Sendable {
         self.workerCount = workerCount
         rowsPerRun = DecodeJob.rowsPerRun(
             of: columns, hashing: slots.contains { unsafe $0.hashes != nil })
+        slotBytes = columns.reduce(0) { $0 + $1.layout.rowBytes } * options.batchSize
         self.ringDepth = ringDepth
         self.laneBytes = laneBytes
         lock = Lock()
