@@ -64,7 +64,17 @@ extension Engine {
                 minimum: min(1, reader.inFlight), hoping: reader.inFlight / Self.readsByWakeUp,
                 into: &completions)
             // Buffered reads are copied inside this call: that is work, and counted as such below.
+            let sources = reader.takeSources()
+            let sourceEpoch = completions.first.flatMap {
+                underWay[$0.ticket >> PlannedChunk.readBits]?.pass?.epoch
+            }
             let waited = max(0, Clock.now() - waitBegan - (Clock.threadCPU() - cpuBegan))
+            if let sources {
+                lock.withLock {
+                    ringTellsSources = true
+                    tally.origins.add(sources, bytes: 0, epoch: sourceEpoch ?? epoch)
+                }
+            }
             for completion in completions { settle(completion, &underWay, began: waitBegan) }
             finishEmpty(&underWay)
             lock.withLock {
@@ -146,7 +156,9 @@ extension Engine {
             var isFrames = false
             if case .frames = pass.chunks { isFrames = true }
             chunk.state = isFrames && chunk.failure == nil ? .fetched : .filled
-            noteFetch(bytes: plan.fileBytes, requests: (plan.length + (1 << 20) - 1) >> 20, began: began)
+            noteFetch(
+                bytes: plan.fileBytes, requests: (plan.length + (1 << 20) - 1) >> 20, began: began,
+                ringTellsSources ? ByteSources() : nil, epoch: pass.epoch)
             workAvailable.signal()
             return pass.isOver
         }
@@ -160,7 +172,9 @@ extension Engine {
         chunk.isFetched = true
         lock.withLock {
             chunk.state = .fetched
-            noteFetch(bytes: bytes, requests: plan.fetches.count, began: began)
+            noteFetch(
+                bytes: bytes, requests: plan.fetches.count, began: began,
+                ringTellsSources ? ByteSources() : nil, epoch: epoch)
             indexed?.fillQueue.append(chunk)
             workAvailable.signal()
         }

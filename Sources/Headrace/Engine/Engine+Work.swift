@@ -275,7 +275,9 @@ extension Engine {
         let isDiscarded = lock.withLock { () -> Bool in
             chunk.state = .filled
             if fetched.requests > 0 {
-                noteFetch(bytes: fetched.bytes, requests: fetched.requests, began: began)
+                noteFetch(
+                    bytes: fetched.bytes, requests: fetched.requests, began: began, fetched.sources,
+                    epoch: chunk.pass?.epoch ?? epoch)
             }
             workAvailable.signal()
             return chunk.pass?.isOver ?? false
@@ -284,8 +286,11 @@ extension Engine {
     }
 
     /// Counts a finished read; the lock is held.
-    func noteFetch(bytes: Int, requests: Int, began: Int) {
+    ///
+    /// - Parameter sources: from where the bytes came, and others that came along; nil: from local files.
+    func noteFetch(bytes: Int, requests: Int, began: Int, _ sources: ByteSources?, epoch: Int) {
         tally.fetchedBytes += bytes
+        tally.origins.add(sources, bytes: bytes, epoch: epoch)
         tally.fetchRequests += requests
         if tally.firstReadAt == 0 { tally.firstReadAt = began }
     }
