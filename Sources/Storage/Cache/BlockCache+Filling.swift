@@ -1,11 +1,62 @@
 internal import Glibc
-internal import HeadraceCore
+package import HeadraceCore
+
+/// What became of a block that was to be in a cache.
+package enum BlockTouch: Sendable {
+    case held
+    case brought
+    case passed(PassThrough)
+}
 
 extension BlockCache {
+    /// Brings the block if the cache lacks it. Throws what the origin throws.
+    package func touch(
+        _ file: CachedFile, block number: Int, by reader: CachedReader
+    ) throws(HeadraceError) -> BlockTouch {
+        guard let object = file.object else { return .passed(.noVersion) }
+        let nothing = UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1)
+        defer { unsafe nothing.deallocate() }
+        let part = unsafe BlockPart(object: object, number: number, offset: 0, count: 0, target: nothing)
+        let request = unsafe ReadRequest(
+            ticket: 0, file: file, offset: part.objectOffset, length: 0, destination: nothing)
+        for _ in 0..<CacheLimits.attempts {
+            guard case .mine = object.claim(number) else { return .held }
+            defer { object.land(number) }
+            if find(part) { return .held }
+            switch try bring(part, of: file, by: reader.origin, request) {
+            case .delivered: return .brought
+            case .filled: continue
+            case .served(let reason), .refused(let reason): return .passed(reason)
+            case .unread: try readAgain(object.block(number), file, reader.origin)
+            }
+        }
+        return .passed(.badBlock)
+    }
+
+    /// Throws why the origin does not give the block.
+    private func readAgain(
+        _ block: BlockFile, _ file: CachedFile, _ origin: OriginAccess
+    ) throws(HeadraceError) {
+        let memory = unsafe staging.take()
+        defer { unsafe staging.give(memory) }
+        _ = try unsafe origin.read(
+            file.origin, offset: block.number * folder.blockBytes, length: stagedLength(block, file),
+            into: memory
+        ).get()
+    }
+
+    /// Bytes to ask the origin for: whole blocks of its own where it is read directly.
+    private func stagedLength(_ block: BlockFile, _ file: CachedFile) -> Int {
+        let alignment = max(1, file.origin.alignment)
+        return (block.length + alignment - 1) / alignment * alignment
+    }
+
     /// What became of the attempt to bring a block.
     enum Bringing {
-        /// The reader has its bytes.
+        /// The reader has its bytes, and the cache the block.
         case delivered
+        /// The reader has its bytes; the block could not be kept.
+        case served(PassThrough)
         /// Another process has brought it.
         case filled
         case refused(PassThrough)
@@ -49,9 +100,8 @@ extension BlockCache {
             // The bytes are there and good, whatever became of the block.
             folder.abandon(filling)
             noteRefusal(reason)
-            notePassed(reason, part.count)
             unsafe part.target.copyMemory(from: memory + part.offset, byteCount: part.count)
-            return .delivered
+            return .served(reason)
         }
         return try finish(filling, part, request)
     }
@@ -59,10 +109,9 @@ extension BlockCache {
     private func readWhole(
         _ block: BlockFile, _ file: CachedFile, _ origin: OriginAccess, into memory: UnsafeMutableRawPointer
     ) -> Bool {
-        let alignment = max(1, file.origin.alignment)
-        let length = (block.length + alignment - 1) / alignment * alignment
         let result = unsafe origin.read(
-            file.origin, offset: block.number * folder.blockBytes, length: length, into: memory)
+            file.origin, offset: block.number * folder.blockBytes, length: stagedLength(block, file),
+            into: memory)
         if case .success(let count) = result { return count >= block.length }
         return false
     }

@@ -63,6 +63,9 @@ extension BlockCache {
                 if find(part) { continue }
                 switch try bring(part, of: file, by: origin, request) {
                 case .delivered: return
+                case .served(let reason):
+                    notePassed(reason, part.count)
+                    return
                 case .filled: continue
                 case .refused(let reason):
                     notePassed(reason, part.count)
@@ -100,7 +103,7 @@ extension BlockCache {
     }
 
     /// Opens the block if the directory has it, and checks it where that was not done since the machine was started.
-    private func find(_ part: BlockPart) -> Bool {
+    func find(_ part: BlockPart) -> Bool {
         let block = part.object.block(part.number)
         guard let open = folder.open(block) else { return false }
         let handle = BlockHandle(open)

@@ -109,6 +109,43 @@ extension CacheFolder {
         return removed
     }
 
+    /// Bytes of an open file of the origin that the cache has, in the state that the file is in.
+    package func heldBytes(of origin: any StorageFile) -> Int {
+        guard let version = origin.cacheVersion else { return 0 }
+        let key = CacheKey(url: CacheURL.canonical(origin.path), size: origin.size, version: version)
+        return (directoryNames(objectPath(key)) ?? []).reduce(0) { sum, name in
+            guard let number = BlockFile.number(ofName: name), number * blockBytes < origin.size else {
+                return sum
+            }
+            return sum + min(blockBytes, origin.size - number * blockBytes)
+        }
+    }
+
+    /// Whether the block is there, in whatever state.
+    package func holds(_ object: CachedObjectListing, _ number: Int) -> Bool {
+        FileFacts(path: "\(objectPath(object.key))/\(BlockFile.name(number))") != nil
+    }
+
+    /// Removes blocks, those first that were made first, until no more than `limit` bytes are used.
+    package func removeOldest(to limit: Int) -> (blocks: Int, bytes: Int) {
+        var found: [(block: BlockFile, bytes: Int, made: Int)] = []
+        forEachBlock { key, number, size, made in
+            found.append((BlockFile(key: key, number: number, length: 0), size, made))
+        }
+        found.sort { $0.made < $1.made }
+        var removed = (blocks: 0, bytes: 0)
+        for entry in found {
+            let outcome = withLedger { book in
+                book.used > limit ? remove(entry.block, &book) : nil
+            }
+            guard case .success(let isRemoved?) = outcome else { break }
+            guard isRemoved else { continue }
+            removed.blocks += 1
+            removed.bytes += entry.bytes
+        }
+        return removed
+    }
+
     /// Removes all blocks, those put away as well; what others have put into the directory stays. The cache itself is
     /// left, empty.
     package func clear() -> (blocks: Int, bytes: Int) {

@@ -53,6 +53,11 @@ package enum CacheURL {
             + (kept.isEmpty ? "" : "?" + kept.joined(separator: "&"))
     }
 
+    /// The path that a local object's URL stands for; nil for others.
+    package static func localPath(_ url: String) -> String? {
+        url.hasPrefix("file://") ? String(url.dropFirst("file://".count)) : nil
+    }
+
     private static func isSignature(_ parameter: Substring) -> Bool {
         let name = parameter.prefix { $0 != "=" }.lowercased()
         return signatureParameters.contains(name) || signaturePrefixes.contains { name.hasPrefix($0) }

@@ -88,7 +88,7 @@ package final class CachedFile: StorageFile {
 /// Reads on the calling thread: from the cache, or from the origin with a reader of its own.
 package final class CachedReader: Reader {
     package let queueDepth: Int
-    private let origin: OriginAccess
+    let origin: OriginAccess
     private var completed: [ReadCompletion] = []
 
     package init(origin: any Reader) {
