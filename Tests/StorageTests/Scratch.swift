@@ -4,7 +4,7 @@ import HeadraceStorage
 import Testing
 
 /// A directory of one test, beside the build, because a temporary directory in memory has no direct I/O.
-final class Scratch {
+final class Scratch: Sendable {
     let path: String
 
     init(_ name: String = #function) {
@@ -12,6 +12,14 @@ final class Scratch {
             .deletingLastPathComponent()
         let plain = name.prefix { $0 != "(" }
         path = root.appendingPathComponent(".build/scratch/\(plain)-\(UUID().uuidString)").path
+        try! FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    /// In memory where the machine has a place for it: for tests that make thousands of files.
+    init(inMemory name: String) {
+        let shared = "/dev/shm"
+        let root = access(shared, W_OK) == 0 ? shared : NSTemporaryDirectory()
+        path = "\(root)/headrace-\(name.prefix { $0 != "(" })-\(UUID().uuidString)"
         try! FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 

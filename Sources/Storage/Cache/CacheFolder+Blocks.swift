@@ -72,6 +72,8 @@ extension CacheFolder {
     /// Makes the calling thread the one that fills the block; waits while another process does.
     func claim(_ block: BlockFile) -> Claim {
         if let refusal { return .refused(refusal) }
+        // In a directory that took the place of ours nothing is made.
+        guard isInPlace else { return .refused(.gone) }
         let place = partialPath(block)
         for _ in 0..<1000 {
             let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
@@ -111,7 +113,7 @@ extension CacheFolder {
             var evictions = 0
             while let free = freeBytes(), free - bytes < freeSpaceFloor {
                 guard evictions < CacheLimits.evictionsForFreeSpace, makeRoom(&book) else {
-                    return .freeSpace
+                    return free < bytes ? .diskFull : .freeSpace
                 }
                 evictions += 1
             }
@@ -164,13 +166,15 @@ extension CacheFolder {
 
     /// Removes a partial file whose lock we hold.
     private func removePartial(_ place: String, _ descriptor: Int32) {
-        _ = withLedger { book in
-            let facts = FileFacts(descriptor)
-            guard let facts, facts.inode == FileFacts(path: place)?.inode, unsafe unlink(place) == 0 else {
-                return
-            }
-            book.used -= facts.size
+        func remove() -> Int? {
+            guard let facts = FileFacts(descriptor), facts.inode == FileFacts(path: place)?.inode,
+                unsafe unlink(place) == 0
+            else { return nil }
+            return facts.size
         }
+        let outcome = withLedger { book in book.used -= remove() ?? 0 }
+        // Without a ledger nobody counts any more; the file is ours all the same.
+        if case .failure = outcome { _ = remove() }
     }
 
     /// Removes partial files that nobody is filling.

@@ -137,6 +137,12 @@ package final class CacheFolder: @unchecked Sendable {
         }
     }
 
+    /// Whether the directory is the one that was opened: somebody may have removed it, or put another in its place.
+    var isInPlace: Bool {
+        guard let ours = FileFacts(ledger) else { return false }
+        return ours.inode == FileFacts(path: "\(path)/\(Self.ledgerName)")?.inode
+    }
+
     /// Calls `body` with the ledger while no other thread or process has it. Nil with the reason where it cannot be had.
     func withLedger<Value>(_ body: (inout Ledger) -> Value) -> Result<Value, Refused> {
         if let refusal { return .failure(Refused(refusal)) }
@@ -146,9 +152,7 @@ package final class CacheFolder: @unchecked Sendable {
             return .failure(Refused(.busy))
         }
         defer { FileLocks.release(ledger) }
-        // Somebody may have removed the directory, or put another in its place.
-        guard let ours = FileFacts(ledger), ours.inode == FileFacts(path: "\(path)/\(Self.ledgerName)")?.inode
-        else { return .failure(Refused(.gone)) }
+        guard isInPlace else { return .failure(Refused(.gone)) }
         var book = Ledger()
         if let kept = read(), !kept.isBusy { book = kept } else { book.used = countedBytes() }
         book.isBusy = true
