@@ -245,7 +245,6 @@ struct LoaderBuilder {
         try demand(options.epochs ?? 1 >= 1, "at least one epoch is needed")
         try demand((1...4096).contains(options.prefetch), "1 to 4096 batches can be prefetched")
         try demand((1...4096).contains(options.heldBatches), "the consumer may hold 1 to 4096 batches")
-        try demand(options.cache?.limit.bytes ?? 0 >= 0, "the limit of a cache is 0 bytes or more")
         try demand(
             options.cache?.writeRate?.bytes ?? 1 > 0, "the write rate of a cache is 1 byte a second or more")
         try demand((1...4096).contains(options.queueDepth), "the queue depth must be 1 to 4096")

@@ -22,9 +22,7 @@ extension ReadResult {
             .init("rooms", .array(report.rooms.map(room))),
         ]
         if let cache = report.cache { members.append(.init("cache", cache.json)) }
-        if report.cache != nil || report.epochOrigins.count > 1 {
-            members.append(.init("epochs", .array(report.epochOrigins.map(epoch))))
-        }
+        members.append(.init("epochs", .array(report.epochOrigins.map(epoch))))
         if hasConsumer { members.append(.init("stall_share", seconds(report.waitShare))) }
         members += [
             .init("skipped", .int(report.skipped)),

@@ -64,17 +64,8 @@ extension Engine {
                 minimum: min(1, reader.inFlight), hoping: reader.inFlight / Self.readsByWakeUp,
                 into: &completions)
             // Buffered reads are copied inside this call: that is work, and counted as such below.
-            let sources = reader.takeSources()
-            let sourceEpoch = completions.first.flatMap {
-                underWay[$0.ticket >> PlannedChunk.readBits]?.pass?.epoch
-            }
+            noteSources(of: reader, completions, underWay)
             let waited = max(0, Clock.now() - waitBegan - (Clock.threadCPU() - cpuBegan))
-            if let sources {
-                lock.withLock {
-                    ringTellsSources = true
-                    tally.origins.add(sources, bytes: 0, epoch: sourceEpoch ?? epoch)
-                }
-            }
             for completion in completions { settle(completion, &underWay, began: waitBegan) }
             finishEmpty(&underWay)
             lock.withLock {
@@ -89,6 +80,18 @@ extension Engine {
         lock.unlock()
         // The kernel may still write into slabs: nothing is freed until every read has come back.
         reader.close()
+    }
+
+    /// Counts from where the bytes of completed reads came, where the reader tells.
+    private func noteSources(
+        of reader: any Reader, _ completions: [ReadCompletion], _ underWay: [UInt64: Chunk]
+    ) {
+        guard let sources = reader.takeSources() else { return }
+        let chunk = completions.first.flatMap { underWay[$0.ticket >> PlannedChunk.readBits] }
+        lock.withLock {
+            ringTellsSources = true
+            tally.origins.add(sources, bytes: 0, epoch: chunk?.pass?.epoch ?? epoch)
+        }
     }
 
     /// The reads of one chunk; none for an empty file.

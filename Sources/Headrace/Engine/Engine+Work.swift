@@ -297,7 +297,10 @@ extension Engine {
 
     private func open(_ lane: Lane, shard number: Int, filler: ChunkFiller) {
         let result = openers.open(catalog.shards[number], epoch: epoch, arena: arena, reader: filler.reader)
+        // The first look at a shard may bring a block of it.
+        let sources = filler.reader.takeSources()
         lock.withLock {
+            if let sources { tally.origins.add(sources, bytes: 0, epoch: epoch) }
             lane.isOpening = false
             switch result {
             case .success(let pass):
