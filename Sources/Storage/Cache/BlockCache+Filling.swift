@@ -96,7 +96,7 @@ extension BlockCache {
             return .unread
         }
         noteBrought(part)
-        if let reason = unsafe keep(filling, part.object, file, memory) {
+        if let reason = unsafe keep(filling, file, memory) {
             // The bytes are there and good, whatever became of the block.
             folder.abandon(filling)
             noteRefusal(reason)
@@ -127,7 +127,7 @@ extension BlockCache {
 
     /// Writes the block and gives it its name; the reason where that fails.
     private func keep(
-        _ filling: Filling, _ object: CachedObject, _ file: CachedFile, _ memory: UnsafeMutableRawPointer
+        _ filling: Filling, _ file: CachedFile, _ memory: UnsafeMutableRawPointer
     ) -> PassThrough? {
         // Bytes of another version must not be kept under the name of this one. Origins that check every answer
         // themselves have no version of this kind, and are not asked again.
@@ -139,7 +139,7 @@ extension BlockCache {
         } catch {
             return error.cause?.contains("ENOSPC") == true ? .diskFull : .writeFailed
         }
-        return folder.commit(filling, object.note)
+        return folder.commit(filling)
     }
 
     private func finish(
@@ -149,6 +149,7 @@ extension BlockCache {
             $0.fills += 1
             $0.filledBytes += filling.block.length
         }
+        if part.object.isFirstFill() { folder.keepNote(part.object.key, part.object.note) }
         guard let facts = FileFacts(filling.descriptor) else {
             close(filling.descriptor)
             return .filled

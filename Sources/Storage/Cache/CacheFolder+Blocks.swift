@@ -144,12 +144,12 @@ extension CacheFolder {
     }
 
     /// Gives the sealed block its name. The descriptor then is that of the block.
-    func commit(_ filling: Filling, _ object: ObjectNote) -> PassThrough? {
+    func commit(_ filling: Filling) -> PassThrough? {
         let from = partialPath(filling.block)
         let to = path(of: filling.block)
         var status = unsafe rename(from, to)
         if status != 0 && errno == ENOENT {
-            if let refused = makeObject(filling.block.key, object) { return refused }
+            if let refused = makeObject(filling.block.key) { return refused }
             status = unsafe rename(from, to)
         }
         guard status == 0 else { return reason(errno) }
@@ -184,7 +184,12 @@ extension CacheFolder {
             let descriptor = unsafe Glibc.open(place, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
             guard descriptor >= 0 else { continue }
             if FileLocks.take(descriptor, patienceNanoseconds: 0) {
-                removePartial(place, descriptor)
+                // Notes are not in the ledger.
+                if name.hasPrefix(Self.partialNotePrefix) {
+                    unsafe unlink(place)
+                } else {
+                    removePartial(place, descriptor)
+                }
                 FileLocks.release(descriptor)
             }
             close(descriptor)
@@ -200,30 +205,38 @@ extension CacheFolder {
         var version: String
     }
 
-    private func makeObject(_ key: CacheKey, _ note: ObjectNote) -> PassThrough? {
+    /// Makes the object's directory.
+    private func makeObject(_ key: CacheKey) -> PassThrough? {
         let place = objectPath(key)
         for directory in [String(place.prefix(place.count - 33)), place] {
             guard unsafe mkdir(directory, 0o777) == 0 || errno == EEXIST else { return reason(errno) }
         }
+        return nil
+    }
+
+    /// Notes what the key stands for, if that is not there: a process may have been killed before it came to that.
+    func keepNote(_ key: CacheKey, _ note: ObjectNote) {
+        let to = "\(objectPath(key))/\(Self.noteName)"
+        guard FileFacts(path: to) == nil else { return }
         let text = JSONValue.object([
             JSONMember("schema", "headrace.cache-object/1"), JSONMember("url", .string(note.url)),
             JSONMember("bytes", .int(note.size)), JSONMember("version", .string(note.version)),
         ]).line()
-        // Only for people and tools, so nobody waits for the disk. A note that is cut is written anew by the next fill.
+        // Only for people and tools, so nobody waits for the disk.
         let digits = String(UInt64.random(in: 0 ... .max), radix: 36)
-        let partial = "\(path)/partial/note-\(getpid())-\(digits)\(Self.partialSuffix)"
+        let partial = "\(path)/partial/\(Self.partialNotePrefix)\(getpid())-\(digits)\(Self.partialSuffix)"
         let descriptor = unsafe Glibc.open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { return reason(errno) }
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        // Whoever opens the cache removes what is not locked; then the next fill writes the note.
+        _ = FileLocks.take(descriptor, patienceNanoseconds: 0)
         let bytes = Array((text + "\n").utf8)
         let count = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
-        close(descriptor)
-        guard unsafe count == bytes.count && rename(partial, "\(place)/\(Self.noteName)") == 0 else {
-            unsafe unlink(partial)
-            return nil
-        }
-        return nil
+        if unsafe count != bytes.count || rename(partial, to) != 0 { unsafe unlink(partial) }
+        FileLocks.release(descriptor)
     }
 
+    static let partialNotePrefix = "note-"
     static let noteName = "object.json"
     static let verifiedName = "verified"
 

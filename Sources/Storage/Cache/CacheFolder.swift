@@ -185,7 +185,7 @@ package final class CacheFolder: @unchecked Sendable {
     private func countedBytes() -> Int {
         var sum = 0
         forEachBlock { _, _, size, _ in sum += size }
-        for name in directoryNames("\(path)/partial") ?? [] {
+        for name in directoryNames("\(path)/partial") ?? [] where !name.hasPrefix(Self.partialNotePrefix) {
             sum += FileFacts(path: "\(path)/partial/\(name)")?.size ?? 0
         }
         return sum

@@ -44,6 +44,7 @@ final class CachedObject: @unchecked Sendable {
     private var flights: Set<Int> = []
     /// Blocks that this process has brought from the origin.
     private var brought: Set<Int> = []
+    private var hasFilled = false
     private var hits = 0
     private var hitBytes = 0
 
@@ -115,6 +116,14 @@ final class CachedObject: @unchecked Sendable {
 
     /// Notes that the block was brought from the origin; true where it had been before.
     func noteBrought(_ number: Int) -> Bool { lock.withLock { !brought.insert(number).inserted } }
+
+    /// True once.
+    func isFirstFill() -> Bool {
+        lock.withLock {
+            defer { hasFilled = true }
+            return !hasFilled
+        }
+    }
 
     var hitCounts: (reads: Int, bytes: Int) { lock.withLock { (hits, hitBytes) } }
 }

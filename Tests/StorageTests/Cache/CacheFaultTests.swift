@@ -107,6 +107,15 @@ import Testing
         try rig.expectRead(cache, path, is: content)
         try rig.expectLedgerIsRight(cache)
         #expect(try rig.files().filter { $0.hasSuffix(".partial") }.isEmpty)
+        // A note that was not finished is no block, and its object is noted by the next fill.
+        let note = try #require(try rig.files().first { $0.hasSuffix("object.json") })
+        #expect(rename("\(rig.folder)/\(note)", "\(rig.folder)/partial/note-1-abc.partial") == 0)
+        try rig.expectLedgerIsRight(try rig.cache())
+        #expect(try rig.files().filter { $0.hasSuffix(".partial") || $0.hasSuffix("object.json") }.isEmpty)
+        #expect(unlink(try rig.blockFiles()[0]) == 0)
+        cache.folder.recount()
+        try rig.expectRead(try rig.cache(), path, is: content)
+        #expect(cache.folder.listing()[0].url == CacheURL.canonical(path))
         // Of a block that nobody wants: the next one who opens the cache removes it.
         try Data(repeating: 7, count: 3000).write(to: URL(fileURLWithPath: partial))
         cache.folder.recount()
