@@ -303,6 +303,27 @@ def pack(data):
     )
 
 
+def cached(data):
+    """Shards that are all in a cache, beside the same shards as local files."""
+    files = data("jpeg-tar")
+    cache = SCRATCH / "cache"
+    fill = [TOOL, "cache", "fill", *files, "--cache", cache, "--cache-limit", "100G", "--quiet"]
+    subprocess.run(fill, check=True, stdout=subprocess.DEVNULL)
+    local = dataclasses.replace(ours(files, name="headrace, local files"), kind="ceiling")
+    near = ours(files, "--cache", cache, name="headrace, from the cache")
+    at_random = ours(files, "--cache", cache, "--shuffle", "global", name="headrace, from the cache, global")
+    local_at_random = dataclasses.replace(
+        ours(files, "--shuffle", "global", name="headrace, local files, global"), kind="ceiling"
+    )
+    return Workload(
+        "tar, samples of 100 KB, second epoch from the cache",
+        10_000,
+        size_of(files),
+        [near, local, at_random, local_at_random],
+        [Goal("share", 0.95)],
+    )
+
+
 def memory(name, title, samples, *options):
     """Ten epochs of the set `name` with a budget that is nearly used up, which the last goal proves."""
 
@@ -372,6 +393,7 @@ ALL = {
     "random-8k": at_random("tokens-tar", "samples of 8 KB", 64_000, 256, 400e3, lambda files: files),
     "random-tiny": at_random("tiny-tfrecord", "records of 100 to 200 B", 4_000_000, 1024, 1e6, lambda files: files[:2]),
     "random-direct": random_direct,
+    "cache": cached,
     "pack": pack,
     "memory-tar": memory(
         "jpeg-tar", "tar, 100 KB, 200 shuffled, 64 MiB", 10_000, *"--memory 64MiB --shuffle 200 --batch 16".split()

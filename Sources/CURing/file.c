@@ -66,3 +66,10 @@ int64_t headrace_file_system_magic(const char *path) {
 int headrace_rename_new(const char *from, const char *to) {
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0 ? 0 : -errno;
 }
+
+int headrace_allocate(int fd, int64_t length) {
+    int status;
+    do status = fallocate(fd, 0, 0, length);
+    while (status != 0 && errno == EINTR);
+    return status == 0 ? 0 : -errno;
+}

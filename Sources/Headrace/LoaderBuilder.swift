@@ -48,9 +48,10 @@ struct LoaderBuilder {
             throw HeadraceError(
                 .usage, "direct reads are for shards; a directory of files is read through the page cache")
         }
-        let access = if let access { access } else { try StorageAccess.local(options) }
         let workers = options.workers ?? Machine.current.defaultWorkers
         let budget = options.memory?.bytes ?? Machine.current.defaultBudget
+        let base = if let access { access } else { try StorageAccess.local(options) }
+        let access = try base.cached(options, budget: budget)
         let choosing = Clock.now()
         let choice = try chooseWalk(catalog, workers: workers, budget: budget)
         let choosingNanoseconds = Clock.now() - choosing
@@ -65,7 +66,7 @@ struct LoaderBuilder {
         // What is known to be needed is checked first: a pool too small to look at a shard says less about it.
         try checkBudget(
             pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, Probe(), samples: nil)
-        let probe = try probe(catalog, opener, names, pool, geometry)
+        let probe = try probe(catalog, opener, names, pool, geometry, access.probeReader)
         if choice.walk == .streamed {
             try checkBudget(
                 pool, geometry, laneBytes: opener.laneBytes(geometry), lanes: lanes, probe,
@@ -83,6 +84,7 @@ struct LoaderBuilder {
             workerCount: workers,
             ringDepth: access.hasFetchThread ? options.queueDepth : nil, laneBytes: opener.laneBytes(geometry)
         )
+        engine.cache = access.cache
         try setOff(engine, choice, beginning, access, probe)
         let opening = LoaderOpening(
             engineReason: access.reason, walk: "\(choice.walk.rawValue): \(choice.reason)",
@@ -244,6 +246,8 @@ struct LoaderBuilder {
         try demand(options.epochs ?? 1 >= 1, "at least one epoch is needed")
         try demand((1...4096).contains(options.prefetch), "1 to 4096 batches can be prefetched")
         try demand((1...4096).contains(options.heldBatches), "the consumer may hold 1 to 4096 batches")
+        try demand(
+            options.cache?.writeRate?.bytes ?? 1 > 0, "the write rate of a cache is 1 byte a second or more")
         try demand((1...4096).contains(options.queueDepth), "the queue depth must be 1 to 4096")
         try demand((1...1024).contains(options.workers ?? 1), "the number of workers must be 1 to 1024")
         if let window = options.bucketWindow {
@@ -287,7 +291,7 @@ struct LoaderBuilder {
     /// Reads the first samples, to learn the layouts of the columns and what a sample weighs.
     private func probe(
         _ catalog: Catalog, _ opener: ShardOpener, _ names: FieldNames, _ pool: SlabPool,
-        _ geometry: ChunkGeometry
+        _ geometry: ChunkGeometry, _ makeReader: () -> any Reader
     ) throws(HeadraceError) -> Probe {
         var layouts = [ColumnLayout?](repeating: nil, count: options.fields.count)
         var samples = 0
@@ -296,7 +300,7 @@ struct LoaderBuilder {
         for shard in catalog.shards.prefix(Self.probedShards) {
             if samples > 0 && !layouts.contains(nil) { break }
             let arena = ChunkArena(pool: pool, geometry: geometry) {}
-            let reader = BlockingReader()
+            let reader = makeReader()
             let shardReader: ShardReader
             do throws(HeadraceError) {
                 shardReader = try ShardReader(
@@ -370,8 +374,14 @@ struct LoaderBuilder {
 
     private var slotCount: Int { options.prefetch + options.heldBatches + 2 }
 
-    /// Bytes that rows of batches and shuffle blocks take whatever their samples are.
+    /// Bytes that rows of batches, shuffle blocks and a cache's staging take whatever the samples are.
     private var rowTableBytes: Int {
+        let staging = options.cacheStagingBytes(
+            budget: options.memory?.bytes ?? Machine.current.defaultBudget)
+        return staging + rowBytes
+    }
+
+    private var rowBytes: Int {
         var perRow = MemoryLayout<RowReference>.stride
         if options.digest { perRow += MemoryLayout<UInt64>.stride }
         let batches = product(slotCount * options.batchSize, perRow)

@@ -133,6 +133,8 @@ public struct LoaderOptions: Sendable {
     public var prefetch = 4
     /// Batches that the consumer may hold at once.
     public var heldBatches = 4
+    /// A cache on a local disk, for shards that are far away; nil: none.
+    public var cache: CacheOptions?
     /// How files are read.
     public var engine = EngineRequest.auto
     /// Reads under way at once with a ring or direct reads.

@@ -10,6 +10,10 @@ struct StorageAccess: Sendable {
     let reason: String
     /// What a worker reads with: what its lane needs at open, and everything where no thread fetches.
     let workerReader: @Sendable () -> any Reader
+    /// What the first look at the shards reads with.
+    var probeReader: @Sendable () -> any Reader = { BlockingReader() }
+    /// Between the storage and its origin.
+    var cache: BlockCache?
 
     /// The files of this machine, by the engine that the options ask for.
     static func local(_ options: LoaderOptions) throws(HeadraceError) -> StorageAccess {

@@ -17,6 +17,7 @@ struct HeadraceTool: ParsableCommand {
         version: toolVersion,
         subcommands: [
             Pack.self, List.self, Verify.self, Index.self, Info.self, Cat.self, Decode.self, Plan.self,
+            Cache.self,
         ])
 
     static func main() { runTool(Self.self, named: "headrace") }

@@ -100,10 +100,7 @@ struct Plan: ParsableCommand {
         transform: ByteCount.argument)
     var memory: ByteCount?
 
-    @Option(
-        help: ArgumentHelp("Bytes of each node's cache: says what it would hit.", valueName: "SIZE"),
-        transform: ByteCount.argument)
-    var cacheLimit: ByteCount?
+    @OptionGroup var cacheFlags: CacheFlags
 
     @Option(
         help: ArgumentHelp(
@@ -119,11 +116,17 @@ struct Plan: ParsableCommand {
         if mixUntil != nil && mix == nil {
             throw ValidationError("--mix-until is for a mixture; --mix gives its weights")
         }
+        // Without a directory: what would be hit by a cache of that size on each node.
+        try cacheFlags.check(needsDirectory: false)
+        _ = try cacheFlags.policy(CachePolicy.self)
     }
 
     func run() throws {
         let dataset = Dataset(shards: LongWordLists.unfolded(shards), options: loaderOptions)
-        let plan = try PlanSummary(PlanRequest(dataset, cacheLimit: cacheLimit?.bytes, tier: tier))
+        var request = PlanRequest(dataset, cacheLimit: cacheFlags.cacheLimit?.bytes, tier: tier)
+        request.cachePolicy = try cacheFlags.policy(CachePolicy.self)
+        request.cacheDirectory = cacheFlags.cache
+        let plan = try PlanSummary(request)
         if output.json {
             try JSONLines(schema: "headrace.plan/1").write(plan.members)
         } else {

@@ -44,6 +44,7 @@ extension PlanSummary {
                 JSONMember("second_epoch_hits", .double(cache.secondEpochHits)),
             ]
         }
+        if let cacheHeldBytes { members.append(JSONMember("cache_held_bytes", .int(cacheHeldBytes))) }
         return members + [JSONMember("warnings", .array(warnings.map { .string($0) }))]
     }
 
@@ -70,7 +71,7 @@ extension PlanSummary {
             lines.append(
                 "  cache     \(ByteCount(cache.limit)) a node for \(ByteCount(cache.nodeByteCount)) an epoch: hits "
                     + "\(percent(cache.firstEpochHits)) of epoch 1, \(percent(cache.secondEpochHits)) of epoch 2"
-            )
+                    + (cacheHeldBytes.map { "; it has \(ByteCount($0)) of the shards already" } ?? ""))
         }
         return lines
     }

@@ -166,6 +166,15 @@ struct PipelineOptions: ParsableArguments {
         transform: DefectPolicy.argument)
     var onDefect = DefectPolicy.fail
 
+    @OptionGroup var cacheFlags: CacheFlags
+
+    @Option(
+        help: ArgumentHelp(
+            "Bytes a second that may be written to the cache; reads beyond that pass it by.",
+            valueName: "SIZE"),
+        transform: ByteCount.argument)
+    var cacheWriteRate: ByteCount?
+
     @Option(
         help: ArgumentHelp(
             "How files are read (default: pread for buffered reads, io_uring for direct ones).",
@@ -202,6 +211,11 @@ struct PipelineOptions: ParsableArguments {
         if direct && pageCache == .warm {
             throw ValidationError(
                 "--direct reads past the page cache: --page-cache warm would have no effect")
+        }
+        try cacheFlags.check(needsDirectory: true)
+        _ = try cacheFlags.policy(CachePolicy.self)
+        if cacheWriteRate != nil && cacheFlags.cache == nil {
+            throw ValidationError("--cache-write-rate is for a cache; --cache DIR says where it is")
         }
         do throws(HeadraceError) { _ = try imageRequests() } catch { throw ValidationError(error.message) }
     }
@@ -247,6 +261,11 @@ struct PipelineOptions: ParsableArguments {
         options.memory = memory
         options.prefetch = prefetch
         options.engine = engine
+        if let cache = cacheFlags.cache, let limit = cacheFlags.cacheLimit {
+            options.cache = CacheOptions(
+                at: cache, limit: limit, policy: CachePolicy(rawValue: cacheFlags.cachePolicy) ?? .noEvict)
+            options.cache?.writeRate = cacheWriteRate
+        }
         options.queueDepth = queueDepth
         options.direct = direct
         return options

@@ -17,7 +17,8 @@ enum ReadMedian {
         middle.report.peakBytes = median(reports.map(\.peakBytes))
         let device = reports.compactMap(\.deviceBytes)
         if device.count == reports.count {
-            middle.report.deviceBytes = min(median(device), middle.report.readBytes)
+            let local = middle.report.origins.localBytes
+            middle.report.origins.deviceBytes = min(median(device), local)
         }
         for index in middle.report.rooms.indices {
             let times = reports.map { $0.rooms[index].times }

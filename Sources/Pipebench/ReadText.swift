@@ -44,6 +44,7 @@ extension ReadResult {
                 "memory",
                 "at most \(ByteCount(report.peakBytes)) of the budget of \(ByteCount(report.budgetBytes))"))
         lines.append(Self.line("bytes read", origin))
+        lines += cacheLines
         lines.append(
             Self.line(
                 "start",
@@ -54,11 +55,39 @@ extension ReadResult {
 
     private var origin: String {
         let read = "\(ByteCount(report.readBytes))"
-        guard let device = report.deviceBytes, let cached = report.pageCacheBytes else {
-            return read + "; the system does not say how much of that came from the page cache"
+        let origins = report.origins
+        var parts: [String] = []
+        if origins.remote > 0 { parts.append("\(ByteCount(origins.remote)) from servers") }
+        if report.cache != nil { parts.append("\(ByteCount(origins.cache)) from the cache") }
+        guard let device = origins.deviceBytes, let cached = origins.pageCache else {
+            if parts.isEmpty {
+                return read + "; the system does not say how much of that came from the page cache"
+            }
+            parts.append("\(ByteCount(origins.localBytes)) from files")
+            return read + ": " + parts.joined(separator: ", ")
         }
-        return read + ": \(ByteCount(device)) from the device, \(ByteCount(cached)) from the page cache"
+        if origins.localBytes > 0 || parts.isEmpty {
+            parts =
+                ["\(ByteCount(device)) from the device", "\(ByteCount(cached)) from the page cache"] + parts
+        }
+        return read + ": " + parts.joined(separator: ", ")
     }
+
+    private var cacheLines: [String] {
+        guard let cache = report.cache else { return [] }
+        var text = "\(percent(cache.hitRate)) of the bytes asked for were in \(cache.directory)"
+        text += "; \(ByteCount(cache.filledBytes)) added"
+        if cache.evictedBlocks > 0 { text += ", \(grouped(cache.evictedBlocks)) blocks given up" }
+        if cache.refetchedBytes > 0 { text += ", \(ByteCount(cache.refetchedBytes)) brought twice" }
+        if cache.badBlocks > 0 { text += ", \(grouped(cache.badBlocks)) damaged blocks put away" }
+        let epochs = report.epochOrigins.suffix(Self.shownEpochs)
+        guard report.epochOrigins.count > 1 else { return [Self.line("cache", text)] }
+        let rates = epochs.map { "epoch \($0.epoch) \(percent($0.hitRate))" }
+        return [Self.line("cache", text), Self.line("hits", rates.joined(separator: ", "))]
+    }
+
+    /// Epochs whose hits a person reads, at most: the last ones.
+    private static let shownEpochs = 8
 
     // MARK: Stalls
 

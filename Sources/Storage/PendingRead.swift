@@ -96,7 +96,7 @@ internal import HeadraceCore
         return file.changed("it had \(file.size) bytes when it was opened and \(now)")
     }
 
-    private static func refusal(_ request: ReadRequest, _ why: String) -> HeadraceError {
+    static func refusal(_ request: ReadRequest, _ why: String) -> HeadraceError {
         HeadraceError(
             .usage, "cannot read \(request.length) bytes at offset \(request.offset): \(why)",
             at: .init(shard: request.file.path))

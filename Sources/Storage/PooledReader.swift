@@ -1,6 +1,7 @@
 package import HeadraceCore
 
-/// Reads by `pread` on threads of its own: depth without io_uring.
+/// Reads on threads of its own, each with a blocking reader: `pread` has depth without io_uring, and so has whatever
+/// else answers one read after the other.
 package final class PooledReader: Reader {
     /// Threads of one reader at most. Beyond this they cost more than the depth brings.
     package static let threadLimit = 64
@@ -11,12 +12,20 @@ package final class PooledReader: Reader {
     private var isClosed = false
     package private(set) var inFlight = 0
 
-    package init(queueDepth: Int) throws(HeadraceError) {
+    /// Of local files.
+    package convenience init(queueDepth: Int) throws(HeadraceError) {
+        try self.init(queueDepth: queueDepth) { () throws(HeadraceError) -> any Reader in BlockingReader() }
+    }
+
+    /// - Parameter makeReader: called on each thread; what it makes must be done with a read when it waits for it.
+    package init(
+        queueDepth: Int, _ makeReader: @escaping @Sendable () throws(HeadraceError) -> any Reader
+    ) throws(HeadraceError) {
         self.queueDepth = max(1, queueDepth)
         let work = work
         do throws(HeadraceError) {
             for number in 0..<min(self.queueDepth, Self.threadLimit) {
-                threads.append(try Thread(name: "headrace-read\(number)") { work.run() })
+                threads.append(try Thread(name: "headrace-read\(number)") { work.run(makeReader) })
             }
         } catch {
             close()
@@ -30,6 +39,8 @@ package final class PooledReader: Reader {
         inFlight += requests.count
         work.add(requests)
     }
+
+    package func takeSources() -> ByteSources? { work.takeSources() }
 
     package func wait(minimum: Int, into completions: inout [ReadCompletion]) {
         inFlight -= work.collect(atLeast: min(minimum, inFlight), into: &completions)
@@ -53,9 +64,12 @@ private final class Work: @unchecked Sendable {
     private let added: Condition
     private let finished: Condition
     /// First in, first out; those before `head` are taken.
-    private var queue: [PendingRead] = []
+    private var queue: [ReadRequest] = []
     private var head = 0
     private var completed: [ReadCompletion] = []
+    /// Of what is in `completed`, and of what was handed over.
+    private var unclaimed: ByteSources?
+    private var sources: ByteSources?
     private var isWoken = false
     private var isStopping = false
 
@@ -67,13 +81,8 @@ private final class Work: @unchecked Sendable {
     func add(_ requests: [ReadRequest]) {
         lock.withLock {
             for request in requests {
-                switch PendingRead.start(request) {
-                case .complete(let result):
-                    completed.append(ReadCompletion(ticket: request.ticket, result: result))
-                case .pending(let read):
-                    queue.append(read)
-                    added.signal()
-                }
+                queue.append(request)
+                added.signal()
             }
         }
     }
@@ -86,7 +95,19 @@ private final class Work: @unchecked Sendable {
             let count = completed.count
             completions.append(contentsOf: completed)
             completed.removeAll(keepingCapacity: true)
+            if let told = unclaimed {
+                sources = sources ?? ByteSources()
+                sources?.add(told)
+                unclaimed = nil
+            }
             return count
+        }
+    }
+
+    func takeSources() -> ByteSources? {
+        lock.withLock {
+            defer { if sources != nil { sources = ByteSources() } }
+            return sources
         }
     }
 
@@ -105,17 +126,34 @@ private final class Work: @unchecked Sendable {
         }
     }
 
-    func run() {
-        while var read = next() {
-            let completion = ReadCompletion(ticket: read.request.ticket, result: read.runBlocking())
+    func run(_ makeReader: () throws(HeadraceError) -> any Reader) {
+        let reader: Result<any Reader, HeadraceError>
+        do throws(HeadraceError) { reader = .success(try makeReader()) } catch { reader = .failure(error) }
+        var done: [ReadCompletion] = []
+        while let request = next() {
+            done.removeAll(keepingCapacity: true)
+            var told: ByteSources?
+            switch reader {
+            case .success(let reader):
+                reader.submit([request])
+                while done.isEmpty { reader.wait(minimum: 1, into: &done) }
+                told = reader.takeSources()
+            case .failure(let error):
+                done.append(ReadCompletion(ticket: request.ticket, result: .failure(error)))
+            }
             lock.withLock {
-                completed.append(completion)
+                completed.append(contentsOf: done)
+                if let told {
+                    unclaimed = unclaimed ?? ByteSources()
+                    unclaimed?.add(told)
+                }
                 finished.signal()
             }
         }
+        if case .success(let reader) = reader { reader.close() }
     }
 
-    private func next() -> PendingRead? {
+    private func next() -> ReadRequest? {
         lock.withLock {
             while head == queue.count {
                 if isStopping { return nil }

@@ -2,7 +2,7 @@ package import HeadraceCore
 
 /// Where bytes are: stateless, shared by all threads. Readers do the reading.
 ///
-/// Implementations: ``LocalStorage``. Wrappers (a cache, a modelled tier) are storages too. Every implementation
+/// Implementations: ``LocalStorage``. Wrappers (``CachedStorage``, a modelled tier) are storages too. Every implementation
 /// passes the one conformance suite in `Tests/StorageTests`.
 package protocol Storage: Sendable {
     /// Opens one file or object for ranged reads. Throws `notFound` or `io` with the path and errno.
@@ -21,6 +21,9 @@ package struct FileVersion: Equatable, Sendable {
 extension StorageFile {
     /// Nothing is known.
     package var version: FileVersion? { nil }
+
+    /// Inode and time, where the file has them.
+    package var cacheVersion: String? { version.map { "\($0.inode)-\($0.modificationNanoseconds)" } }
 }
 
 /// An open file or object, with the identity it had when it was opened.
@@ -32,6 +35,10 @@ package protocol StorageFile: AnyObject, Sendable {
     var alignment: Int { get }
     /// What tells the file from another of its name and size; nil where nothing does.
     var version: FileVersion? { get }
+    /// What tells this state of the object from any other under the same URL and of the same size, for as long as a cache
+    /// lives: an ETag, say. nil where nothing does; then it is not cached. An origin that holds every answer against it
+    /// gives no ``version``: that is what ``checkUnchanged()`` is asked for before a block is kept.
+    var cacheVersion: String? { get }
     /// Throws `fileChanged` when size or modification time differ from those at open.
     func checkUnchanged() throws(HeadraceError)
 }
@@ -91,6 +98,27 @@ package struct ReadCompletion {
     }
 }
 
+/// From where bytes came.
+package struct ByteSources: Equatable, Sendable {
+    /// Files of this machine, or of file systems that look like it: through the page cache or not.
+    package var local = 0
+    /// A cache's block files.
+    package var cache = 0
+    /// A cache in memory.
+    package var ram = 0
+    /// Servers.
+    package var remote = 0
+
+    package init() {}
+
+    package mutating func add(_ other: ByteSources) {
+        local += other.local
+        cache += other.cache
+        ram += other.ram
+        remote += other.remote
+    }
+}
+
 /// Reads ranges for the thread that owns it.
 package protocol Reader: AnyObject {
     /// Reads that may be under way at once; submit no more than this many before waiting.
@@ -111,6 +139,10 @@ package protocol Reader: AnyObject {
     func readNow(
         _ file: any StorageFile, _ ranges: ArraySlice<ScatteredRead>, into base: UnsafeMutableRawPointer
     ) -> Int
+    /// From where the bytes came that were read since it was last asked; of reads by ``submit(_:)``, those whose
+    /// completions were handed over. A cache brings more than it is asked for. nil: it keeps no account, and all that was
+    /// asked for came from local files.
+    func takeSources() -> ByteSources?
     /// Makes a blocked or the next ``wait(minimum:into:)`` return early. The one call that other threads may make.
     func wake()
     /// Waits until nothing is in flight, then frees what the reader holds. The reader is unusable afterwards.
@@ -122,6 +154,9 @@ extension Reader {
     package func readNow(
         _ file: any StorageFile, _ ranges: ArraySlice<ScatteredRead>, into base: UnsafeMutableRawPointer
     ) -> Int { 0 }
+
+    /// No account is kept.
+    package func takeSources() -> ByteSources? { nil }
 
     /// For readers to which waking up costs nothing.
     package func wait(minimum: Int, hoping hoped: Int, into completions: inout [ReadCompletion]) {

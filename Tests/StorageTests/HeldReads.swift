@@ -32,11 +32,12 @@ final class HeldReads: @unchecked Sendable {
         let length = way == .pooled ? 16 << 20 : 4096
         let path = scratch.file("held", [])
         #expect(truncate(path, length) == 0)
-        guard let file = try setup.open(path) else { return nil }
+        guard let file = try setup.openLocal(path) else { return nil }
+        let shown: any StorageFile = try setup.isCached ? setup.cached(file) : file
         let memory = Memory(length)
         // A socket is read at offset 0 only.
         requests = (0..<(way == .pooled ? 4096 : 64)).map {
-            ReadRequest(ticket: UInt64($0), file: file, offset: 0, length: length, destination: memory.base)
+            ReadRequest(ticket: UInt64($0), file: shown, offset: 0, length: length, destination: memory.base)
         }
         // Many threads would be through with the numbers the sooner.
         queueDepth = way == .pooled ? 1 : requests.count

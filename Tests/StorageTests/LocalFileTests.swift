@@ -52,7 +52,7 @@ import Testing
     @Test func directReadsPassByThePageCache() throws {
         let scratch = Scratch()
         let path = scratch.file("a", randomBytes(1 << 20))
-        guard let file = try Setup(way: .blocking, direct: .required).open(path) else { return }
+        guard let file = try Setup(way: .blocking, direct: .required).openLocal(path) else { return }
         #expect(try PageCache.evict(path).cachedBytes == 0)
         let memory = Memory(1 << 20)
         let reader = BlockingReader()

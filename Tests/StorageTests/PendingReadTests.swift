@@ -17,7 +17,7 @@ import Testing
         let scratch = Scratch()
         let memory = Memory(1 << 20)
         let path = scratch.file("a", randomBytes(1 << 20))
-        guard let file = try Setup(way: .blocking, direct: direct).open(path) else { return nil }
+        guard let file = try Setup(way: .blocking, direct: direct).openLocal(path) else { return nil }
         let request = ReadRequest(
             ticket: 1, file: file, offset: 0, length: 1 << 20, destination: memory.base)
         guard case .pending(let read) = PendingRead.start(request) else { return nil }

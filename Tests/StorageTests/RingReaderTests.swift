@@ -20,7 +20,7 @@ import Testing
         let scratch = Scratch()
         let content = randomBytes(8 * Self.slabBytes)
         let path = scratch.file("a", content)
-        guard let reader = try ring(8), let file = try Setup(way: .ring, direct: direct).open(path)
+        guard let reader = try ring(8), let file = try Setup(way: .ring, direct: direct).openLocal(path)
         else { return }
         let pool = try SlabPool(limit: 8 * Self.slabBytes, slabBytes: Self.slabBytes)
         for round in 0..<4 {

@@ -4,7 +4,7 @@ import HeadraceStorage
 import Testing
 
 /// A directory of one test, beside the build, because a temporary directory in memory has no direct I/O.
-final class Scratch {
+final class Scratch: Sendable {
     let path: String
 
     init(_ name: String = #function) {
@@ -12,6 +12,14 @@ final class Scratch {
             .deletingLastPathComponent()
         let plain = name.prefix { $0 != "(" }
         path = root.appendingPathComponent(".build/scratch/\(plain)-\(UUID().uuidString)").path
+        try! FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    /// In memory where the machine has a place for it: for tests that make thousands of files.
+    init(inMemory name: String) {
+        let shared = "/dev/shm"
+        let root = access(shared, W_OK) == 0 ? shared : NSTemporaryDirectory()
+        path = "\(root)/headrace-\(name.prefix { $0 != "(" })-\(UUID().uuidString)"
         try! FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
@@ -98,16 +106,33 @@ final class Memory {
 struct Setup: Sendable, CustomTestStringConvertible {
     var way: EngineChoice.Way
     var direct: DirectMode
+    /// With a cache in between, made anew for each file that is opened.
+    var isCached = false
 
-    var testDescription: String { "\(way) \(direct == .off ? "buffered" : "direct")" }
+    /// Of the cache: small, so that most reads touch several.
+    static let blockBytes = 64 << 10
 
-    static let all = [EngineChoice.Way.ring, .blocking, .pooled].flatMap { way in
-        [DirectMode.off, .required].map { Setup(way: way, direct: $0) }
+    var testDescription: String {
+        "\(way) \(direct == .off ? "buffered" : "direct")\(isCached ? " cached" : "")"
     }
+
+    static let all =
+        [EngineChoice.Way.ring, .blocking, .pooled].flatMap { way in
+            [DirectMode.off, .required].map { Setup(way: way, direct: $0) }
+        }
+        + [
+            Setup(way: .blocking, direct: .off, isCached: true),
+            Setup(way: .pooled, direct: .off, isCached: true),
+            Setup(way: .blocking, direct: .required, isCached: true),
+        ]
 
     /// A reader, or nil after saying why there is none.
     func reader(_ queueDepth: Int) throws -> (any Reader)? {
         switch way {
+        case .blocking where isCached:
+            return CachedReader(origin: BlockingReader(queueDepth: queueDepth))
+        case .pooled where isCached:
+            return try PooledReader(queueDepth: queueDepth) { CachedReader(origin: BlockingReader()) }
         case .blocking: return BlockingReader(queueDepth: queueDepth)
         case .pooled: return try PooledReader(queueDepth: queueDepth)
         case .ring:
@@ -120,7 +145,21 @@ struct Setup: Sendable, CustomTestStringConvertible {
     }
 
     /// The open file, or nil after saying that the file system has no direct I/O.
-    func open(_ path: String) throws -> LocalFile? {
+    func open(_ path: String) throws -> (any StorageFile)? {
+        guard let file = try openLocal(path) else { return nil }
+        return try isCached ? cached(file) : file
+    }
+
+    /// The file with a cache of its own before it.
+    func cached(_ file: LocalFile) throws -> CachedFile {
+        var settings = CacheSettings("\(file.path).cache-\(UUID().uuidString)", limit: 1 << 30)
+        settings.blockBytes = Self.blockBytes
+        settings.freeSpaceFloor = 0
+        return CachedFile(file, try BlockCache(settings))
+    }
+
+    /// The same without a cache.
+    func openLocal(_ path: String) throws -> LocalFile? {
         do throws(HeadraceError) {
             return try LocalFile(path, direct: direct)
         } catch {

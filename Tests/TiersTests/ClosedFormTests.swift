@@ -86,3 +86,22 @@ private func isNear(_ value: Double, _ expected: Double, within share: Double) -
         #expect((86...88).contains(connections), "\(connections)")
     }
 }
+
+@Suite struct ShuffledHitTests {
+    /// Rates that were simulated over 20,000 items.
+    @Test(arguments: [
+        (0.2, 0.021), (0.35, 0.071), (0.5, 0.152), (0.65, 0.284), (0.8, 0.480), (0.9, 0.674),
+    ])
+    func leastRecentlyUsed(share: Double, simulated: Double) {
+        #expect(abs(ShuffledHits.leastRecentlyUsed(cachedShare: share) - simulated) < 0.005)
+        #expect(ShuffledHits.noEvict(cachedShare: share) == share)
+    }
+
+    @Test func theEnds() {
+        for share in [0, -1.0] { #expect(ShuffledHits.leastRecentlyUsed(cachedShare: share) == 0) }
+        for share in [1, 7.0] {
+            #expect(ShuffledHits.leastRecentlyUsed(cachedShare: share) == 1)
+            #expect(ShuffledHits.noEvict(cachedShare: share) == 1)
+        }
+    }
+}

@@ -7,7 +7,7 @@ struct PipebenchReadTests {
         "schema", "samples", "batches", "bytes", "origin_bytes", "open_s", "index_s", "first_batch_s",
         "wall_s",
         "cpu_s", "cpu_s_per_gb", "peak_bytes", "rooms", "skipped", "dropped", "repeated", "padded", "digest",
-        "set_digest", "verdict",
+        "set_digest", "verdict", "epochs",
     ]
 
     @Test func totalIsWhatScriptsExpect() throws {

@@ -24,6 +24,7 @@ struct Read: ParsableCommand {
     @Flag(help: "Bypass the page cache (O_DIRECT).") var direct = false
     @Option(help: "auto, uring or pread.") var engine = "auto"
     @Option var queueDepth: Int?
+    @Option(help: "Directory of a cache, filled before.") var cache: String?
     @Option(help: "Milliseconds that the consumer keeps each batch.") var stepMs: UInt32 = 0
 
     func dataset() throws -> Dataset {
@@ -41,6 +42,7 @@ struct Read: ParsableCommand {
         let images = try FieldRequest.images(image, transform: transform, dtype: dtype, layout: layout)
         return dataset.with {
             $0.fields += images
+            if let cache { $0.cache = CacheOptions(at: cache, limit: .gigabytes(100)) }
             $0.direct = direct
             $0.engine = engine
             if let queueDepth { $0.queueDepth = queueDepth }

@@ -24,4 +24,7 @@ int64_t headrace_file_system_magic(const char *path);
 /// Renames unless `to` exists (-EEXIST); -EINVAL or -ENOSYS where the file system or kernel cannot.
 int headrace_rename_new(const char *from, const char *to);
 
+/// Gives the file its first `length` bytes on disk; -EOPNOTSUPP where the file system cannot.
+int headrace_allocate(int fd, int64_t length);
+
 #endif

@@ -10,6 +10,8 @@ final class ChunkFiller {
         var requests = 0
         var fetchWall = 0
         var fetchCPU = 0
+        /// From where the bytes came, and others that came along; nil: from local files.
+        var sources: ByteSources?
     }
 
     let reader: any Reader
@@ -36,6 +38,7 @@ final class ChunkFiller {
                 let cpu = Clock.threadCPU()
                 fetched.bytes = try fillFiles(chunk, pass, runs[chunk.index])
                 fetched.requests = runs[chunk.index].samples.count
+                fetched.sources = reader.takeSources()
                 fetched.fetchWall = Clock.now() - began
                 fetched.fetchCPU = Clock.threadCPU() - cpu
                 return fetched
@@ -45,6 +48,7 @@ final class ChunkFiller {
                 let cpu = Clock.threadCPU()
                 fetched.bytes = try read(chunk)
                 fetched.requests = 1
+                fetched.sources = reader.takeSources()
                 fetched.fetchWall = Clock.now() - began
                 fetched.fetchCPU = Clock.threadCPU() - cpu
             }

@@ -115,7 +115,9 @@ extension Engine {
             tally.account.add(account)
             chunk.state = .filled
             if fetched.requests > 0 {
-                noteFetch(bytes: fetched.bytes, requests: fetched.requests, began: began)
+                noteFetch(
+                    bytes: fetched.bytes, requests: fetched.requests, began: began, fetched.sources,
+                    epoch: epoch)
             }
             plan.window.pending -= 1
             if plan.window.isFilled { sequencerHasWork = true }

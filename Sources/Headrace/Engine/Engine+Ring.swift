@@ -64,6 +64,7 @@ extension Engine {
                 minimum: min(1, reader.inFlight), hoping: reader.inFlight / Self.readsByWakeUp,
                 into: &completions)
             // Buffered reads are copied inside this call: that is work, and counted as such below.
+            noteSources(of: reader, completions, underWay)
             let waited = max(0, Clock.now() - waitBegan - (Clock.threadCPU() - cpuBegan))
             for completion in completions { settle(completion, &underWay, began: waitBegan) }
             finishEmpty(&underWay)
@@ -79,6 +80,18 @@ extension Engine {
         lock.unlock()
         // The kernel may still write into slabs: nothing is freed until every read has come back.
         reader.close()
+    }
+
+    /// Counts from where the bytes of completed reads came, where the reader tells.
+    private func noteSources(
+        of reader: any Reader, _ completions: [ReadCompletion], _ underWay: [UInt64: Chunk]
+    ) {
+        guard let sources = reader.takeSources() else { return }
+        let chunk = completions.first.flatMap { underWay[$0.ticket >> PlannedChunk.readBits] }
+        lock.withLock {
+            ringTellsSources = true
+            tally.origins.add(sources, bytes: 0, epoch: chunk?.pass?.epoch ?? epoch)
+        }
     }
 
     /// The reads of one chunk; none for an empty file.
@@ -146,7 +159,9 @@ extension Engine {
             var isFrames = false
             if case .frames = pass.chunks { isFrames = true }
             chunk.state = isFrames && chunk.failure == nil ? .fetched : .filled
-            noteFetch(bytes: plan.fileBytes, requests: (plan.length + (1 << 20) - 1) >> 20, began: began)
+            noteFetch(
+                bytes: plan.fileBytes, requests: (plan.length + (1 << 20) - 1) >> 20, began: began,
+                ringTellsSources ? ByteSources() : nil, epoch: pass.epoch)
             workAvailable.signal()
             return pass.isOver
         }
@@ -160,7 +175,9 @@ extension Engine {
         chunk.isFetched = true
         lock.withLock {
             chunk.state = .fetched
-            noteFetch(bytes: bytes, requests: plan.fetches.count, began: began)
+            noteFetch(
+                bytes: bytes, requests: plan.fetches.count, began: began,
+                ringTellsSources ? ByteSources() : nil, epoch: epoch)
             indexed?.fillQueue.append(chunk)
             workAvailable.signal()
         }

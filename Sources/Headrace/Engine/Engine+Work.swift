@@ -281,7 +281,9 @@ extension Engine {
         let isDiscarded = lock.withLock { () -> Bool in
             chunk.state = .filled
             if fetched.requests > 0 {
-                noteFetch(bytes: fetched.bytes, requests: fetched.requests, began: began)
+                noteFetch(
+                    bytes: fetched.bytes, requests: fetched.requests, began: began, fetched.sources,
+                    epoch: chunk.pass?.epoch ?? epoch)
             }
             workAvailable.signal()
             return chunk.pass?.isOver ?? false
@@ -290,15 +292,21 @@ extension Engine {
     }
 
     /// Counts a finished read; the lock is held.
-    func noteFetch(bytes: Int, requests: Int, began: Int) {
+    ///
+    /// - Parameter sources: from where the bytes came, and others that came along; nil: from local files.
+    func noteFetch(bytes: Int, requests: Int, began: Int, _ sources: ByteSources?, epoch: Int) {
         tally.fetchedBytes += bytes
+        tally.origins.add(sources, bytes: bytes, epoch: epoch)
         tally.fetchRequests += requests
         if tally.firstReadAt == 0 { tally.firstReadAt = began }
     }
 
     private func open(_ lane: Lane, shard number: Int, filler: ChunkFiller) {
         let result = openers.open(catalog.shards[number], epoch: epoch, arena: arena, reader: filler.reader)
+        // The first look at a shard may bring a block of it.
+        let sources = filler.reader.takeSources()
         lock.withLock {
+            if let sources { tally.origins.add(sources, bytes: 0, epoch: epoch) }
             lane.isOpening = false
             switch result {
             case .success(let pass):

@@ -44,6 +44,8 @@ final class Engine: @unchecked Sendable {
     var isSourceDone = false
     var isClosing = false
     var sequencer: Sequencer!
+    /// Between the engine and the shards; told what is to come.
+    var cache: BlockCache?
     /// The order of an indexed walk; nil: the streamed walk's sequencer is the order.
     var indexed: IndexedOrder?
     /// Windows of an indexed walk that are under way at once.
@@ -71,6 +73,8 @@ final class Engine: @unchecked Sendable {
     var placementsUnderWay = 0
     var ringQueue: [Chunk] = []
     var ringInFlight = 0
+    /// The fetch thread's reader says from where its bytes came.
+    var ringTellsSources = false
     var idleWorkers = 0
     /// A lane has nothing to unpack because no memory was free for it.
     var isMemoryShort = false
@@ -149,19 +153,33 @@ final class Engine: @unchecked Sendable {
             sequencerHasWork = true
             return
         }
-        var order = catalog.shards.map { UInt32($0.number) }
-        if let dealing {
-            order = dealing.shards(epoch: number)
-            rowLimit = dealing.rowsPerRank(epoch: number)
-        } else if options.shuffle != .none {
-            shuffle(order.count, key: mixed(options.seed, UInt64(number), 0x7368_6172_6473), into: &order)
-        }
+        let order = shardOrder(epoch: number)
+        if let dealing { rowLimit = dealing.rowsPerRank(epoch: number) }
+        tellCache(order, epoch: number)
         for lane in lanes {
             lane.restart(
                 shards: stride(from: lane.number, to: order.count, by: lanes.count).map { Int(order[$0]) })
         }
         sequencer.startEpoch(number, lanes: lanes.count)
         sequencerHasWork = true
+    }
+
+    /// The shards of an epoch of a streamed walk.
+    private func shardOrder(epoch: Int) -> [UInt32] {
+        if let dealing { return dealing.shards(epoch: epoch) }
+        var order = catalog.shards.map { UInt32($0.number) }
+        if options.shuffle != .none {
+            shuffle(order.count, key: mixed(options.seed, UInt64(epoch), 0x7368_6172_6473), into: &order)
+        }
+        return order
+    }
+
+    /// Tells a clairvoyant cache what this epoch and the next one will open.
+    private func tellCache(_ order: [UInt32], epoch: Int) {
+        guard let cache, cache.settings.eviction == .clairvoyant else { return }
+        let isLast = options.epochs.map { epoch + 1 >= $0 } ?? false
+        let next = isLast ? [] : shardOrder(epoch: epoch + 1)
+        cache.plan((order + next).map { catalog.shards[Int($0)].path })
     }
 
     /// Tells the workers that memory came back.
@@ -251,6 +269,7 @@ private final class ReleaseSignal: @unchecked Sendable {
 struct Tally {
     var account = ShardAccount()
     var fetchedBytes = 0
+    var origins = OriginTally()
     var fetchRequests = 0
     var firstReadAt = 0
     var lastBatchAt = 0

@@ -34,6 +34,7 @@ final class PlannedFiller {
             fetched.fetchCPU = Clock.threadCPU() - cpu
             fetched.bytes = plan.fetches.reduce(0) { $0 + $1.length }
             fetched.requests = plan.fetches.count
+            fetched.sources = reader.takeSources()
         }
         let damage = decompress(chunk, plan)
         find(chunk, plan, damage)

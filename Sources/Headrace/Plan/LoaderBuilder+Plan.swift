@@ -13,7 +13,8 @@ extension LoaderBuilder {
         let slots = options.prefetch + options.heldBatches + 2
         let window = try windowSize(
             budget: budget, slabBytes: ChunkGeometry(budget: budget, lanes: 1).halved().slabBytes,
-            fixedBytes: product(slots * options.batchSize, MemoryLayout<RowReference>.stride),
+            fixedBytes: product(slots * options.batchSize, MemoryLayout<RowReference>.stride)
+                + options.cacheStagingBytes(budget: budget),
             sampleBytes: sampleBytes,
             overheadBytes: overheadBytes(sampleBytes, rows, alignment: settings.alignment),
             heldBatches: options.heldBatches, blockSize: settings.blockSize)

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import HeadraceTiers
 
 /// Share of the bytes that a node's cache of whole blocks of storage serves (nothing is ever evicted).
 ///
@@ -33,6 +34,15 @@ package struct NodeCache: Sendable, Equatable {
         let room = Double(limit) - kept
         let keptFresh = fresh > 0 ? min(1, room / (own * fresh)) : 1
         secondEpochHits = 1 - fresh * (keptFresh * own / read + 1 - keptFresh)
+    }
+
+    /// For a cache that gives up what was used longest ago, in a walk that reads every shard once in an epoch. What is
+    /// read in the same order every time is always gone when it is wanted, unless all of it fits.
+    mutating func evictLeastRecentlyUsed(isShuffled: Bool) {
+        firstEpochHits = 0
+        let share = nodeByteCount == 0 ? 1 : min(1, Double(limit) / Double(nodeByteCount))
+        let held = isShuffled ? ShuffledHits.leastRecentlyUsed(cachedShare: share) : share < 1 ? 0 : 1
+        secondEpochHits = min(secondEpochHits, held)
     }
 
     /// U and D of the node that has the most.

@@ -6,6 +6,9 @@ package struct PlanRequest: Sendable {
     package var dataset: Dataset
     /// Bytes of the cache of one node.
     package var cacheLimit: Int?
+    package var cachePolicy = CachePolicy.noEvict
+    /// A cache that may be there already.
+    package var cacheDirectory: String?
     /// Where the shards are.
     package var tier: Tier?
 

@@ -41,6 +41,8 @@ package struct PlanSummary: Sendable, Equatable {
     package var mostSamples: Int?
     package var requests: Requests
     package var cache: NodeCache?
+    /// Bytes of the shards that a cache has already; nil where there is none.
+    package var cacheHeldBytes: Int?
     package var warnings: [String] = []
 
     /// One data set of a mixture.
@@ -118,6 +120,12 @@ package struct PlanSummary: Sendable, Equatable {
             cache = NodeCache(
                 limit: limit, self, NodeCache.Shares(catalog, choice, nodes, dataSets, request),
                 nodes: nodes)
+            if request.cachePolicy == .lru, walk == .streamed {
+                cache?.evictLeastRecentlyUsed(isShuffled: options.shuffle != .none)
+            }
+        }
+        cacheHeldBytes = try request.cacheDirectory.flatMap { (directory) throws(HeadraceError) in
+            try heldBytes(catalog, in: directory)
         }
         warnings += choice.notes
         addWarnings(request)

@@ -1,4 +1,5 @@
 public import HeadraceCore
+internal import HeadraceStorage
 
 /// What a loader has done so far: throughput, where its time went, and where every sample and byte is.
 ///
@@ -13,9 +14,12 @@ public struct LoaderReport: Sendable {
     public var payloadBytes = 0
     /// Bytes of shards read from the storage.
     public var readBytes = 0
-    /// Of these, bytes that came from a device or a server, by the kernel's count for the whole process; the rest was
-    /// in the page cache. Nil where the system does not tell.
-    public var deviceBytes: Int?
+    /// From where the bytes came; of blocks that a cache brought for a part of them, all.
+    public var origins = OriginBytes()
+    /// The same by epoch, of the last 64.
+    public var epochOrigins: [EpochOrigins] = []
+    /// What the cache did; nil where there is none.
+    public var cache: CacheReport?
     /// Time to open the loader.
     public var openSeconds = 0.0
     /// Of that, time to find and check the shards' indexes.
@@ -75,8 +79,15 @@ public struct LoaderReport: Sendable {
 
     package init() {}
 
-    /// Bytes read that were in the page cache already; nil where the system does not tell.
-    public var pageCacheBytes: Int? { deviceBytes.map { readBytes - $0 } }
+    /// Bytes of local files that came from a device, by the kernel's count for the whole process; the rest was in the
+    /// page cache. Nil where the system does not tell.
+    public var deviceBytes: Int? {
+        get { origins.deviceBytes }
+        set { origins.deviceBytes = newValue }
+    }
+
+    /// Bytes of local files that were in the page cache already; nil where the system does not tell.
+    public var pageCacheBytes: Int? { origins.pageCache }
 }
 
 extension Loader {
@@ -97,19 +108,25 @@ extension Engine {
         report.lanes = opening.lanes
         report.isDirect = opening.isDirect
         report.hasFetchThread = ringDepth != nil
-        report.notes = opening.notes
+        report.notes = opening.notes + (cache?.notes ?? [])
+        report.cache = cache.map { CacheReport($0) }
         report.walk = opening.walk
         report.indexSeconds = seconds(opening.indexNanoseconds)
         lock.withLock {
             addDelivery(to: &report)
             let started = tally.firstReadAt
             report.readBytes = tally.fetchedBytes
+            let sources = tally.origins.total
+            var fromDevice: Int?
             if opening.isDirect {
-                report.deviceBytes = tally.fetchedBytes
+                fromDevice = sources.local
             } else if let deviceBytes, let before = opening.ioAtOpen?.deviceBytes {
                 // The kernel also counts what it reads ahead and the first look at the shards.
-                report.deviceBytes = min(max(0, deviceBytes - before), tally.fetchedBytes)
+                fromDevice = deviceBytes - before
             }
+            report.origins = OriginBytes(sources, deviceBytes: fromDevice)
+            report.epochOrigins = tally.origins.report(
+                deviceBytes: deviceBytes, isDirect: opening.isDirect)
             report.firstBatchSeconds =
                 tally.firstBatchAt == 0 ? 0 : seconds(tally.firstBatchAt - opening.openedAt)
             report.wallSeconds = started == 0 ? 0 : seconds(max(0, tally.lastBatchAt - started))
