@@ -2,11 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "context.h"
+#include "jpeg.h"
 
 #ifdef HEADRACE_IMAGES
 
-#include <jpeglib.h>
 // Behind jpeglib.h, which declares what it needs.
 #include <jerror.h>
 
@@ -17,21 +16,13 @@ enum { UPSAMPLING_MARGIN = 4 };
 /// over enough pixels to look like a reduction of the full picture.
 enum { LEAST_REDUCTION_LEFT = 2 };
 
-struct headrace_jpeg {
-    struct jpeg_decompress_struct decompress;
-    struct jpeg_error_mgr errors;
-    struct jpeg_source_mgr source;
-    struct jpeg_progress_mgr progress;
-    headrace_image_context *context;
-};
-
 static headrace_image_context *context_of(j_common_ptr jpeg) {
     return ((struct headrace_jpeg *)jpeg->client_data)->context;
 }
 
 static size_t offset_of(j_common_ptr jpeg) {
     struct headrace_jpeg *decoder = jpeg->client_data;
-    return decoder->context->count - decoder->source.bytes_in_buffer;
+    return decoder->count - decoder->source.bytes_in_buffer;
 }
 
 // MARK: What libjpeg calls
@@ -70,6 +61,7 @@ enum { PADDING_BYTES = 64 };
 /// Remarks that change no pixel of a good file. Stray bytes are nothing before the first scan; behind one they are
 /// data of a picture that should have been larger, unless they are few.
 static bool is_benign(j_common_ptr jpeg) {
+    if (!jpeg->is_decompressor) return false;
     switch (jpeg->err->msg_code) {
         case JWRN_EXTRANEOUS_DATA:
             return ((j_decompress_ptr)jpeg)->input_scan_number == 0 || jpeg->err->msg_parm.i[0] <= PADDING_BYTES;
@@ -83,9 +75,15 @@ static bool is_benign(j_common_ptr jpeg) {
 static void emit_message(j_common_ptr jpeg, int level) {
     if (level >= 0) return;
     headrace_image_context *context = context_of(jpeg);
+    const struct headrace_jpeg *decoder = jpeg->client_data;
+    // What we put there, and all of it: neither has the interval in front taken some, nor left some of its own.
+    if (decoder->padding > 0 && jpeg->err->msg_code == JWRN_EXTRANEOUS_DATA &&
+        jpeg->err->msg_parm.i[0] == decoder->padding) {
+        return;
+    }
     char words[JMSG_LENGTH_MAX];
     jpeg->err->format_message(jpeg, words);
-    if (!is_benign(jpeg) && !context->limits.allows_damage) {
+    if ((!is_benign(jpeg) || decoder->padding > 0) && !context->limits.allows_damage) {
         headrace_image_escape(context, HEADRACE_IMAGE_CORRUPT, "the JPEG is damaged: %s, near byte %zu", words,
                               offset_of(jpeg));
     }
@@ -133,20 +131,13 @@ static void progress_monitor(j_common_ptr jpeg) {
 
 // MARK: Header
 
-static int make(headrace_image_context *context) {
-    struct headrace_jpeg *decoder = calloc(1, sizeof *decoder);
-    if (!decoder) return headrace_image_fail(context, HEADRACE_IMAGE_NO_MEMORY, "no memory for libjpeg");
+void headrace_jpeg_create(struct headrace_jpeg *decoder, headrace_image_context *context) {
     decoder->context = context;
     decoder->decompress.err = jpeg_std_error(&decoder->errors);
     decoder->errors.error_exit = error_exit;
     decoder->errors.emit_message = emit_message;
     decoder->errors.output_message = output_message;
     decoder->decompress.client_data = decoder;
-    if (setjmp(context->escape)) {
-        jpeg_destroy_decompress(&decoder->decompress);
-        free(decoder);
-        return context->status;
-    }
     jpeg_create_decompress(&decoder->decompress);
     decoder->source.init_source = init_source;
     decoder->source.fill_input_buffer = fill_input_buffer;
@@ -156,8 +147,25 @@ static int make(headrace_image_context *context) {
     decoder->decompress.src = &decoder->source;
     decoder->progress.progress_monitor = progress_monitor;
     decoder->decompress.progress = &decoder->progress;
+}
+
+static int make(headrace_image_context *context) {
+    struct headrace_jpeg *decoder = calloc(1, sizeof *decoder);
+    if (!decoder) return headrace_image_fail(context, HEADRACE_IMAGE_NO_MEMORY, "no memory for libjpeg");
+    if (setjmp(context->escape)) {
+        jpeg_destroy_decompress(&decoder->decompress);
+        free(decoder);
+        return context->status;
+    }
+    headrace_jpeg_create(decoder, context);
     context->jpeg = decoder;
     return HEADRACE_IMAGE_OK;
+}
+
+void headrace_jpeg_feed(struct headrace_jpeg *decoder, const uint8_t *bytes, size_t count) {
+    decoder->source.next_input_byte = bytes;
+    decoder->source.bytes_in_buffer = count;
+    decoder->count = count;
 }
 
 static const char *colours_of(const struct jpeg_decompress_struct *jpeg) {
@@ -171,17 +179,10 @@ static const char *colours_of(const struct jpeg_decompress_struct *jpeg) {
     }
 }
 
-int headrace_jpeg_open(headrace_image_context *context) {
-    if (!context->jpeg && make(context) != HEADRACE_IMAGE_OK) return context->status;
-    struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
-    // Whatever the file before has left.
-    jpeg_abort_decompress(jpeg);
-    if (setjmp(context->escape)) {
-        jpeg_abort_decompress(jpeg);
-        return context->status;
-    }
-    context->jpeg->source.next_input_byte = context->bytes;
-    context->jpeg->source.bytes_in_buffer = context->count;
+int headrace_jpeg_read_header(headrace_image_context *context, struct headrace_jpeg *decoder) {
+    struct jpeg_decompress_struct *jpeg = &decoder->decompress;
+    decoder->padding = 0;
+    headrace_jpeg_feed(decoder, context->bytes, context->count);
     jpeg_read_header(jpeg, TRUE);
     headrace_image_info *info = &context->info;
     info->format = HEADRACE_IMAGE_JPEG;
@@ -206,6 +207,18 @@ int headrace_jpeg_open(headrace_image_context *context) {
                                    "the JPEG is of a kind that is not read (lossless)");
     }
     return headrace_image_check_size(context);
+}
+
+int headrace_jpeg_open(headrace_image_context *context) {
+    if (!context->jpeg && make(context) != HEADRACE_IMAGE_OK) return context->status;
+    struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
+    // Whatever the file before has left.
+    jpeg_abort_decompress(jpeg);
+    if (setjmp(context->escape)) {
+        jpeg_abort_decompress(jpeg);
+        return context->status;
+    }
+    return headrace_jpeg_read_header(context, context->jpeg);
 }
 
 // MARK: Pixels
@@ -233,9 +246,7 @@ static bool has_end(const headrace_image_context *context) {
     return false;
 }
 
-/// Whether the scans leave coefficients less precise than they should be: then libjpeg smooths each block by its
-/// neighbours, and a crop would not have the pixels of the whole picture.
-static bool is_smoothed(const struct jpeg_decompress_struct *jpeg) {
+bool headrace_jpeg_is_smoothed(const struct jpeg_decompress_struct *jpeg) {
     if (!jpeg->progressive_mode || !jpeg->coef_bits) return false;
     for (int component = 0; component < jpeg->num_components; component++) {
         for (int place = 0; place < DCTSIZE2; place++) {
@@ -245,14 +256,33 @@ static bool is_smoothed(const struct jpeg_decompress_struct *jpeg) {
     return false;
 }
 
-static void read_rows(headrace_image_context *context, struct jpeg_decompress_struct *jpeg) {
+/// Whether the library crops columns right. Of 4:1:0 it transforms chroma at twice the scale of the rest, and takes half
+/// of its width for all of it.
+static bool crops_columns(const struct jpeg_decompress_struct *jpeg) {
+    for (int component = 0; component < jpeg->num_components; component++) {
+        const jpeg_component_info *info = &jpeg->comp_info[component];
+#if JPEG_LIB_VERSION >= 70
+        int size = info->DCT_h_scaled_size, least = jpeg->min_DCT_h_scaled_size;
+#else
+        int size = info->DCT_scaled_size, least = jpeg->min_DCT_scaled_size;
+#endif
+        if (size != least && info->h_samp_factor * size != jpeg->max_h_samp_factor * least) return false;
+    }
+    return true;
+}
+
+/// Reads the planned rows. `cut` tells where in the picture lies what is decoded; NULL: it is the whole picture.
+static void read_rows(headrace_image_context *context, const headrace_jpeg_cut *cut) {
+    struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
     int colours = jpeg->out_color_space == JCS_CMYK ? HEADRACE_ROWS_CMYK : HEADRACE_ROWS_RGBX;
-    int32_t from = context->columns.from - UPSAMPLING_MARGIN, to = context->columns.to + UPSAMPLING_MARGIN;
+    int32_t left = cut ? cut->left : 0, top = cut ? cut->top : 0;
+    int32_t from = context->columns.from - left - UPSAMPLING_MARGIN;
+    int32_t to = context->columns.to - left + UPSAMPLING_MARGIN;
     if (from < 0) from = 0;
     if (to > (int32_t)jpeg->output_width) to = (int32_t)jpeg->output_width;
     JDIMENSION first_column = 0, width = jpeg->output_width;
-    bool whole = context->view.whole || is_smoothed(jpeg);
-    if (!whole && (from > 0 || to < (int32_t)width)) {
+    bool whole = context->view.whole || headrace_jpeg_is_smoothed(jpeg);
+    if (!whole && crops_columns(jpeg) && (from > 0 || to < (int32_t)width)) {
         first_column = (JDIMENSION)from;
         width = (JDIMENSION)(to - from);
         jpeg_crop_scanline(jpeg, &first_column, &width);
@@ -261,30 +291,59 @@ static void read_rows(headrace_image_context *context, struct jpeg_decompress_st
     uint8_t *pair = headrace_image_row_pair(context, (int32_t)width, &stride);
     if (!pair) headrace_image_escape(context, HEADRACE_IMAGE_NO_MEMORY, "no memory for rows of %u pixels", width);
     JSAMPROW lines[2] = {pair, pair + stride};
-    int32_t row = 0, end = context->rows.to;
-    if (!whole && context->rows.from > 0) {
-        row = (int32_t)jpeg_skip_scanlines(jpeg, (JDIMENSION)context->rows.from);
-    }
-    while (row < context->rows.from) row += (int32_t)jpeg_read_scanlines(jpeg, lines, 1);
+    int32_t row = 0, begin = context->rows.from - top, end = context->rows.to - top;
+    if (!whole && begin > 0) row = (int32_t)jpeg_skip_scanlines(jpeg, (JDIMENSION)begin);
+    while (row < begin) row += (int32_t)jpeg_read_scanlines(jpeg, lines, 1);
     while (row < end) {
         JDIMENSION wanted = row + 1 < end ? 2 : 1, got = 0;
         while (got < wanted) got += jpeg_read_scanlines(jpeg, lines + got, wanted - got);
-        headrace_image_take(context, pair, got == 2 ? pair + stride : NULL, (int32_t)first_column, (int32_t)width,
-                            colours);
+        headrace_image_take(context, pair, got == 2 ? pair + stride : NULL, left + (int32_t)first_column,
+                            (int32_t)width, colours);
         row += (int32_t)got;
     }
-    bool needs_rest = whole || end == (int32_t)jpeg->output_height;
+    // Of a cut picture it is known already how the file ends.
+    bool needs_rest = whole || (!cut && end == (int32_t)jpeg->output_height);
     if (!needs_rest) return;
     while (jpeg->output_scanline < jpeg->output_height) jpeg_read_scanlines(jpeg, lines, 1);
     jpeg_finish_decompress(jpeg);
 }
 
-int headrace_jpeg_read(headrace_image_context *context) {
+/// Decodes the planned rows of the file that was opened, or of what was cut out of it.
+static int decode(headrace_image_context *context, int32_t scale, const headrace_jpeg_cut *cut) {
     struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
     if (setjmp(context->escape)) {
         jpeg_abort_decompress(jpeg);
         return context->status;
     }
+    if (cut) {
+        // Its tables stay, and so does what its channels stand for.
+        J_COLOR_SPACE colours = jpeg->jpeg_color_space;
+        jpeg_abort_decompress(jpeg);
+        headrace_jpeg_feed(context->jpeg, cut->bytes, cut->count);
+        context->jpeg->padding = HEADRACE_INTERVAL_PADDING;
+        jpeg_read_header(jpeg, TRUE);
+        jpeg->jpeg_color_space = colours;
+    }
+    jpeg->scale_num = 1;
+    jpeg->scale_denom = (unsigned)scale;
+    bool is_ink = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
+    jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_EXT_RGBX;
+    // Of a file with several scans this reads all; only then is there a first row.
+    jpeg_start_decompress(jpeg);
+    bool is_whole_in_memory = jpeg_has_multiple_scans(jpeg);
+    read_rows(context, cut);
+    bool was_cut_short = jpeg->output_scanline > 0 && jpeg->output_scanline < jpeg->output_height;
+    if (!cut && was_cut_short && !is_whole_in_memory && !context->limits.allows_damage && !has_end(context)) {
+        jpeg_abort_decompress(jpeg);
+        return headrace_image_fail(context, HEADRACE_IMAGE_TRUNCATED,
+                                   "the JPEG has no end marker in its %zu bytes: it was cut off", context->count);
+    }
+    jpeg_abort_decompress(jpeg);
+    headrace_image_finish(context);
+    return HEADRACE_IMAGE_OK;
+}
+
+int headrace_jpeg_read(headrace_image_context *context) {
     headrace_image_view turned = context->view;
     if (turned.orientation >= 5) {
         turned.box_width = context->view.box_height;
@@ -293,28 +352,22 @@ int headrace_jpeg_read(headrace_image_context *context) {
         turned.resized_height = context->view.resized_width;
     }
     int32_t scale = best_scale(&turned);
-    jpeg->scale_num = 1;
-    jpeg->scale_denom = (unsigned)scale;
-    bool is_ink = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
-    jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_EXT_RGBX;
-    int status = headrace_image_plan(context, context->info.width, context->info.height, scale);
+    int32_t width = context->info.width, height = context->info.height;
+    int status = headrace_image_plan(context, width, height, scale);
+    headrace_jpeg_cut cut;
+    if (status == HEADRACE_IMAGE_OK && headrace_jpeg_cut_out(context, scale, &cut)) {
+        status = decode(context, scale, &cut);
+        if (status == HEADRACE_IMAGE_OK || status == HEADRACE_IMAGE_NO_MEMORY) return status;
+        // The file itself says what is wrong with it, and where.
+        status = headrace_jpeg_open(context);
+        context->info.format = 0;
+        if (status == HEADRACE_IMAGE_OK) status = headrace_image_plan(context, width, height, scale);
+    }
     if (status != HEADRACE_IMAGE_OK) {
-        jpeg_abort_decompress(jpeg);
+        jpeg_abort_decompress(&context->jpeg->decompress);
         return status;
     }
-    // Of a file with several scans this reads all; only then is there a first row.
-    jpeg_start_decompress(jpeg);
-    bool is_whole_in_memory = jpeg_has_multiple_scans(jpeg);
-    read_rows(context, jpeg);
-    bool was_cut_short = jpeg->output_scanline > 0 && jpeg->output_scanline < jpeg->output_height;
-    if (was_cut_short && !is_whole_in_memory && !context->limits.allows_damage && !has_end(context)) {
-        jpeg_abort_decompress(jpeg);
-        return headrace_image_fail(context, HEADRACE_IMAGE_TRUNCATED,
-                                   "the JPEG has no end marker in its %zu bytes: it was cut off", context->count);
-    }
-    jpeg_abort_decompress(jpeg);
-    headrace_image_finish(context);
-    return HEADRACE_IMAGE_OK;
+    return decode(context, scale, NULL);
 }
 
 void headrace_jpeg_destroy(struct headrace_jpeg *jpeg) {
@@ -325,7 +378,17 @@ void headrace_jpeg_destroy(struct headrace_jpeg *jpeg) {
 
 bool headrace_image_is_built_in(void) { return true; }
 
+int headrace_image_jpeg_version(void) { return LIBJPEG_TURBO_VERSION_NUMBER; }
+
 #else
+
+int headrace_image_jpeg_version(void) { return 0; }
+
+int headrace_jpeg_make_croppable(headrace_image_context *context, const uint8_t **result, size_t *result_count) {
+    *result = NULL;
+    *result_count = 0;
+    return headrace_jpeg_open(context);
+}
 
 int headrace_jpeg_open(headrace_image_context *context) {
     return headrace_image_fail(context, HEADRACE_IMAGE_NOT_BUILT_IN,
