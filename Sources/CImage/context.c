@@ -32,7 +32,7 @@ void headrace_image_destroy(headrace_image_context *context) {
     free(context->picture_room.bytes);
     free(context->pointer_room.bytes);
     free(context->interval_room.bytes);
-    free(context->cut_room.bytes);
+    free(context->coefficient_room.bytes);
     free(context->rewritten_room.bytes);
     free(context);
 }

@@ -56,8 +56,8 @@ struct headrace_image_context {
     int32_t next_row, next_result;
 
     headrace_image_room source_room, ring_room, line_room, stage_room, picture_room, pointer_room;
-    /// Where restart intervals begin, what was cut out of them, and a file that was rewritten.
-    headrace_image_room interval_room, cut_room, rewritten_room;
+    /// Where restart intervals begin, coefficients of two of them, and a file that was rewritten.
+    headrace_image_room interval_room, coefficient_room, rewritten_room;
 };
 
 /// Notes an error and returns its status.

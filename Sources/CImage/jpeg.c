@@ -75,15 +75,9 @@ static bool is_benign(j_common_ptr jpeg) {
 static void emit_message(j_common_ptr jpeg, int level) {
     if (level >= 0) return;
     headrace_image_context *context = context_of(jpeg);
-    const struct headrace_jpeg *decoder = jpeg->client_data;
-    // What we put there, and all of it: neither has the interval in front taken some, nor left some of its own.
-    if (decoder->padding > 0 && jpeg->err->msg_code == JWRN_EXTRANEOUS_DATA &&
-        jpeg->err->msg_parm.i[0] == decoder->padding) {
-        return;
-    }
     char words[JMSG_LENGTH_MAX];
     jpeg->err->format_message(jpeg, words);
-    if ((!is_benign(jpeg) || decoder->padding > 0) && !context->limits.allows_damage) {
+    if (!is_benign(jpeg) && !context->limits.allows_damage) {
         headrace_image_escape(context, HEADRACE_IMAGE_CORRUPT, "the JPEG is damaged: %s, near byte %zu", words,
                               offset_of(jpeg));
     }
@@ -181,7 +175,6 @@ static const char *colours_of(const struct jpeg_decompress_struct *jpeg) {
 
 int headrace_jpeg_read_header(headrace_image_context *context, struct headrace_jpeg *decoder) {
     struct jpeg_decompress_struct *jpeg = &decoder->decompress;
-    decoder->padding = 0;
     headrace_jpeg_feed(decoder, context->bytes, context->count);
     jpeg_read_header(jpeg, TRUE);
     headrace_image_info *info = &context->info;
@@ -271,13 +264,11 @@ static bool crops_columns(const struct jpeg_decompress_struct *jpeg) {
     return true;
 }
 
-/// Reads the planned rows. `cut` tells where in the picture lies what is decoded; NULL: it is the whole picture.
-static void read_rows(headrace_image_context *context, const headrace_jpeg_cut *cut) {
+/// Reads the planned rows, and those behind them where only the end of the file tells whether they are whole.
+static void read_rows(headrace_image_context *context, bool is_end_known) {
     struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
     int colours = jpeg->out_color_space == JCS_CMYK ? HEADRACE_ROWS_CMYK : HEADRACE_ROWS_RGBX;
-    int32_t left = cut ? cut->left : 0, top = cut ? cut->top : 0;
-    int32_t from = context->columns.from - left - UPSAMPLING_MARGIN;
-    int32_t to = context->columns.to - left + UPSAMPLING_MARGIN;
+    int32_t from = context->columns.from - UPSAMPLING_MARGIN, to = context->columns.to + UPSAMPLING_MARGIN;
     if (from < 0) from = 0;
     if (to > (int32_t)jpeg->output_width) to = (int32_t)jpeg->output_width;
     JDIMENSION first_column = 0, width = jpeg->output_width;
@@ -291,38 +282,30 @@ static void read_rows(headrace_image_context *context, const headrace_jpeg_cut *
     uint8_t *pair = headrace_image_row_pair(context, (int32_t)width, &stride);
     if (!pair) headrace_image_escape(context, HEADRACE_IMAGE_NO_MEMORY, "no memory for rows of %u pixels", width);
     JSAMPROW lines[2] = {pair, pair + stride};
-    int32_t row = 0, begin = context->rows.from - top, end = context->rows.to - top;
-    if (!whole && begin > 0) row = (int32_t)jpeg_skip_scanlines(jpeg, (JDIMENSION)begin);
-    while (row < begin) row += (int32_t)jpeg_read_scanlines(jpeg, lines, 1);
+    int32_t row = 0, end = context->rows.to;
+    if (!whole && context->rows.from > 0) {
+        row = (int32_t)jpeg_skip_scanlines(jpeg, (JDIMENSION)context->rows.from);
+    }
+    while (row < context->rows.from) row += (int32_t)jpeg_read_scanlines(jpeg, lines, 1);
     while (row < end) {
         JDIMENSION wanted = row + 1 < end ? 2 : 1, got = 0;
         while (got < wanted) got += jpeg_read_scanlines(jpeg, lines + got, wanted - got);
-        headrace_image_take(context, pair, got == 2 ? pair + stride : NULL, left + (int32_t)first_column,
-                            (int32_t)width, colours);
+        headrace_image_take(context, pair, got == 2 ? pair + stride : NULL, (int32_t)first_column, (int32_t)width,
+                            colours);
         row += (int32_t)got;
     }
-    // Of a cut picture it is known already how the file ends.
-    bool needs_rest = whole || (!cut && end == (int32_t)jpeg->output_height);
+    bool needs_rest = whole || (!is_end_known && end == (int32_t)jpeg->output_height);
     if (!needs_rest) return;
     while (jpeg->output_scanline < jpeg->output_height) jpeg_read_scanlines(jpeg, lines, 1);
     jpeg_finish_decompress(jpeg);
 }
 
-/// Decodes the planned rows of the file that was opened, or of what was cut out of it.
-static int decode(headrace_image_context *context, int32_t scale, const headrace_jpeg_cut *cut) {
+/// Decodes the planned rows of the file that was opened, from front to back or by the intervals that were found.
+static int decode(headrace_image_context *context, int32_t scale, bool by_intervals) {
     struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
     if (setjmp(context->escape)) {
         jpeg_abort_decompress(jpeg);
         return context->status;
-    }
-    if (cut) {
-        // Its tables stay, and so does what its channels stand for.
-        J_COLOR_SPACE colours = jpeg->jpeg_color_space;
-        jpeg_abort_decompress(jpeg);
-        headrace_jpeg_feed(context->jpeg, cut->bytes, cut->count);
-        context->jpeg->padding = HEADRACE_INTERVAL_PADDING;
-        jpeg_read_header(jpeg, TRUE);
-        jpeg->jpeg_color_space = colours;
     }
     jpeg->scale_num = 1;
     jpeg->scale_denom = (unsigned)scale;
@@ -330,10 +313,12 @@ static int decode(headrace_image_context *context, int32_t scale, const headrace
     jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_EXT_RGBX;
     // Of a file with several scans this reads all; only then is there a first row.
     jpeg_start_decompress(jpeg);
+    if (by_intervals) headrace_jpeg_decode_by_intervals(context->jpeg);
     bool is_whole_in_memory = jpeg_has_multiple_scans(jpeg);
-    read_rows(context, cut);
+    read_rows(context, by_intervals);
     bool was_cut_short = jpeg->output_scanline > 0 && jpeg->output_scanline < jpeg->output_height;
-    if (!cut && was_cut_short && !is_whole_in_memory && !context->limits.allows_damage && !has_end(context)) {
+    bool needs_end = was_cut_short && !is_whole_in_memory && !by_intervals && !context->limits.allows_damage;
+    if (needs_end && !has_end(context)) {
         jpeg_abort_decompress(jpeg);
         return headrace_image_fail(context, HEADRACE_IMAGE_TRUNCATED,
                                    "the JPEG has no end marker in its %zu bytes: it was cut off", context->count);
@@ -354,11 +339,10 @@ int headrace_jpeg_read(headrace_image_context *context) {
     int32_t scale = best_scale(&turned);
     int32_t width = context->info.width, height = context->info.height;
     int status = headrace_image_plan(context, width, height, scale);
-    headrace_jpeg_cut cut;
-    if (status == HEADRACE_IMAGE_OK && headrace_jpeg_cut_out(context, scale, &cut)) {
-        status = decode(context, scale, &cut);
+    if (status == HEADRACE_IMAGE_OK && headrace_jpeg_find_intervals(context, scale)) {
+        status = decode(context, scale, true);
         if (status == HEADRACE_IMAGE_OK || status == HEADRACE_IMAGE_NO_MEMORY) return status;
-        // The file itself says what is wrong with it, and where.
+        // libjpeg says what is wrong with it, and where; or is content.
         status = headrace_jpeg_open(context);
         context->info.format = 0;
         if (status == HEADRACE_IMAGE_OK) status = headrace_image_plan(context, width, height, scale);
@@ -367,12 +351,13 @@ int headrace_jpeg_read(headrace_image_context *context) {
         jpeg_abort_decompress(&context->jpeg->decompress);
         return status;
     }
-    return decode(context, scale, NULL);
+    return decode(context, scale, false);
 }
 
 void headrace_jpeg_destroy(struct headrace_jpeg *jpeg) {
     if (!jpeg) return;
     jpeg_destroy_decompress(&jpeg->decompress);
+    free(jpeg->intervals);
     free(jpeg);
 }
 

@@ -19,8 +19,8 @@ struct headrace_jpeg {
     headrace_image_context *context;
     /// Bytes that were fed.
     size_t count;
-    /// Bytes that were put in front of every restart marker; 0: the file is as it was found.
-    int padding;
+    /// NULL until a file has had some.
+    struct headrace_intervals *intervals;
 };
 
 /// Makes a decoder out of zeros; escapes without memory.
@@ -37,21 +37,13 @@ int headrace_jpeg_read_header(headrace_image_context *context, struct headrace_j
 /// neighbours, and a crop would not have the pixels of the whole picture.
 bool headrace_jpeg_is_smoothed(const struct jpeg_decompress_struct *jpeg);
 
-/// Bytes that a cut-out stream has in front of each restart marker: the bit reader looks ahead by up to 8 bytes, and
-/// where it meets a marker it decodes the last MCU once more, byte by byte.
-enum { HEADRACE_INTERVAL_PADDING = 12 };
+/// Looks for restart intervals by which the planned rows and columns of the file that was opened can be decoded; false
+/// where it has none, or anything about them is not as it should be.
+bool headrace_jpeg_find_intervals(headrace_image_context *context, int32_t scale);
 
-/// A part of the picture as a stream of its own, whose tables are those of the whole file.
-typedef struct {
-    const uint8_t *bytes;
-    size_t count;
-    /// Where it lies in the picture, in decoded (reduced) pixels.
-    int32_t left, top;
-} headrace_jpeg_cut;
-
-/// Cuts out the restart intervals that the planned rows and columns need; false where the file has none that suit,
-/// or anything about them is not as it should be.
-bool headrace_jpeg_cut_out(headrace_image_context *context, int32_t scale, headrace_jpeg_cut *cut);
+/// From jpeg_start_decompress on, takes the intervals that were found instead of the file from front to back. Escapes
+/// where one that is needed is damaged.
+void headrace_jpeg_decode_by_intervals(struct headrace_jpeg *decoder);
 
 #endif
 #endif
