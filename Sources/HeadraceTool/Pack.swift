@@ -191,7 +191,9 @@ private struct PackReport {
                     + "nothing was written"
             )
         }
-        if let jpegs = result?.jpegs, summary.jpeg == .cropReady { try StandardOutput.writeLine(sentence(jpegs)) }
+        if let jpegs = result?.jpegs, summary.jpeg == .cropReady {
+            try StandardOutput.writeLine(sentence(jpegs))
+        }
         if result == nil, summary.jpeg == .cropReady {
             try StandardOutput.writeLine(
                 "JPEGs would be written anew, and shards be cut by the sizes they have now")
@@ -260,7 +262,8 @@ private struct PackReport {
         let kept = jpegs.kept.sorted { $0.key.rawValue < $1.key.rawValue }
         return .object([
             JSONMember("rewritten", .int(jpegs.rewritten)),
-            JSONMember("source_bytes", .int(jpegs.sourceByteCount)), JSONMember("bytes", .int(jpegs.byteCount)),
+            JSONMember("source_bytes", .int(jpegs.sourceByteCount)),
+            JSONMember("bytes", .int(jpegs.byteCount)),
             JSONMember("kept", .object(kept.map { JSONMember($0.key.rawValue, .int($0.value)) })),
         ])
     }

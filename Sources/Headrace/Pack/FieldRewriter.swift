@@ -73,7 +73,9 @@ final class FieldRewriter {
         return fields
     }
 
-    private static func beginsAsJPEG(_ bytes: ArraySlice<UInt8>) -> Bool { bytes.starts(with: [0xff, 0xd8, 0xff]) }
+    private static func beginsAsJPEG(_ bytes: ArraySlice<UInt8>) -> Bool {
+        bytes.starts(with: [0xff, 0xd8, 0xff])
+    }
 
     /// The file written anew; nil where it stays.
     private func rewritten(

@@ -121,7 +121,8 @@ struct FinishedSet {
         _ shard: SourceFile, _ number: Int, _ renderer: FrameRenderer
     ) throws(HeadraceError) -> Bool {
         var bytes = OutputBuffer()
-        _ = try renderer.render(plan.frames[plan.shards[number].frames.lowerBound], checksum: nil, into: bytes)
+        _ = try renderer.render(
+            plan.frames[plan.shards[number].frames.lowerBound], checksum: nil, into: bytes)
         if plan.settings.codec != .none {
             let frame = OutputBuffer()
             let writer = try plan.settings.codec.makeFrameWriter(level: plan.settings.level)

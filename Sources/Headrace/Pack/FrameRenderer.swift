@@ -10,7 +10,6 @@ final class FrameRenderer {
         var jpegs = PackJPEGCounts()
     }
 
-
     private var bytes = OutputBuffer()
     private let plan: PackPlan
     private let head = OutputBuffer()

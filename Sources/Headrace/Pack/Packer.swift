@@ -115,7 +115,8 @@ public final class Packer: @unchecked Sendable {
                 PackedShard(
                     name: $0.name, sampleCount: $0.sampleCount, byteCount: $0.byteCount,
                     uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256 ?? "")
-            }, jpegs: jpegs, keptShardCount: keptCount, wasFinished: wasFinished, manifestPath: folder.manifestPath)
+            }, jpegs: jpegs, keptShardCount: keptCount, wasFinished: wasFinished,
+            manifestPath: folder.manifestPath)
     }
 
     /// Throws unless the finished set is what this run would make.

@@ -53,7 +53,8 @@ final class ShardOutput: @unchecked Sendable {
         let uncompressedByteCount = sampleByteCounts.reduce(shard.endByteCount, +)
         let header = ShardIndexHeader(
             format: plan.settings.format, codec: plan.settings.codec, shardByteCount: file.byteCount,
-            uncompressedByteCount: uncompressedByteCount, sampleCount: shard.samples.count, headCRC32C: headCRC32C,
+            uncompressedByteCount: uncompressedByteCount, sampleCount: shard.samples.count,
+            headCRC32C: headCRC32C,
             tailCRC32C: unsafe tail.withUnsafeBytes { unsafe crc32c($0) })
         let index = OutputBuffer()
         ShardIndexWriter.append(
@@ -103,7 +104,8 @@ extension PackPlan {
     ) -> Manifest.Shard {
         Manifest.Shard(
             name: settings.pattern.name(number), sampleCount: shards[number].samples.count,
-            byteCount: byteCount, uncompressedByteCount: uncompressedByteCount ?? shards[number].byteCount, sha256: sha256)
+            byteCount: byteCount, uncompressedByteCount: uncompressedByteCount ?? shards[number].byteCount,
+            sha256: sha256)
     }
 
     /// Names of the fields of `samples`, sorted bytewise.
