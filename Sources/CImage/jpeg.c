@@ -202,6 +202,43 @@ int headrace_jpeg_read_header(headrace_image_context *context, struct headrace_j
     return headrace_image_check_size(context);
 }
 
+/// No table of a file has this in a place that is not used.
+enum { TABLE_OF_ANOTHER = 0xee };
+
+/// The library keeps the tables of one file for the next, which may have none. What a file is must not depend on the one
+/// before it.
+static void mark_tables(struct jpeg_decompress_struct *jpeg) {
+    for (int table = 0; table < NUM_HUFF_TBLS; table++) {
+        if (jpeg->quant_tbl_ptrs[table]) memset(jpeg->quant_tbl_ptrs[table], 0, sizeof(JQUANT_TBL));
+        if (jpeg->dc_huff_tbl_ptrs[table]) jpeg->dc_huff_tbl_ptrs[table]->bits[0] = TABLE_OF_ANOTHER;
+        if (jpeg->ac_huff_tbl_ptrs[table]) jpeg->ac_huff_tbl_ptrs[table]->bits[0] = TABLE_OF_ANOTHER;
+    }
+}
+
+static bool is_of_another(const JHUFF_TBL *table) { return table && table->bits[0] == TABLE_OF_ANOTHER; }
+
+/// Whether the file would be decoded by tables of another, or may be, where scans are to come.
+static bool lacks_tables(const struct jpeg_decompress_struct *jpeg) {
+    bool may_use_any = jpeg->progressive_mode || jpeg->comps_in_scan != jpeg->num_components;
+    for (int table = 0; table < NUM_HUFF_TBLS && may_use_any; table++) {
+        if (is_of_another(jpeg->dc_huff_tbl_ptrs[table]) || is_of_another(jpeg->ac_huff_tbl_ptrs[table])) return true;
+    }
+    for (int component = 0; component < jpeg->num_components; component++) {
+        const jpeg_component_info *info = &jpeg->comp_info[component];
+        int quantization = info->quant_tbl_no;
+        if (quantization < NUM_QUANT_TBLS && jpeg->quant_tbl_ptrs[quantization] &&
+            jpeg->quant_tbl_ptrs[quantization]->quantval[0] == 0) {
+            return true;
+        }
+        // Of a component whose scan is to come they are not known.
+        if (may_use_any) continue;
+        int dc = info->dc_tbl_no, ac = info->ac_tbl_no;
+        if (dc < NUM_HUFF_TBLS && is_of_another(jpeg->dc_huff_tbl_ptrs[dc])) return true;
+        if (ac < NUM_HUFF_TBLS && is_of_another(jpeg->ac_huff_tbl_ptrs[ac])) return true;
+    }
+    return false;
+}
+
 int headrace_jpeg_open(headrace_image_context *context) {
     if (!context->jpeg && make(context) != HEADRACE_IMAGE_OK) return context->status;
     struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
@@ -211,6 +248,11 @@ int headrace_jpeg_open(headrace_image_context *context) {
         jpeg_abort_decompress(jpeg);
         return context->status;
     }
+    mark_tables(jpeg);
+    int status = headrace_jpeg_read_header(context, context->jpeg);
+    if (status != HEADRACE_IMAGE_OK || !lacks_tables(jpeg)) return status;
+    jpeg_destroy_decompress(jpeg);
+    headrace_jpeg_create(context->jpeg, context);
     return headrace_jpeg_read_header(context, context->jpeg);
 }
 

@@ -236,6 +236,32 @@ import Testing
         #expect(good > 0)
     }
 
+    /// A file without tables is read by the standard ones, or refused, whatever the file before it had.
+    @Test func tablesOfAnotherFileAreNotTaken() throws {
+        func without(_ marker: UInt8, _ file: [UInt8]) throws -> [UInt8] {
+            var file = file
+            while let at = file.indices.dropLast().first(where: { file[$0] == 0xff && file[$0 + 1] == marker }) {
+                file.removeSubrange(at..<at + 2 + Int(file[at + 2]) << 8 + Int(file[at + 3]))
+            }
+            return file
+        }
+        let box = view(x: 20, y: 8, width: 40, height: 25)
+        let reader = try Reader()
+        for file in [CropReadyImages.wide, try cropReady(CropReadyImages.full)] {
+            for marker in [0xdb, 0xc4] as [UInt8] {
+                let bare = try without(marker, file)
+                let alone = try? Reader().pixels(bare, box)
+                #expect(marker == 0xc4 || alone == nil)
+                for other in CropReadyImages.all {
+                    _ = try reader.pixels(try cropReady(other), box)
+                    #expect((try? reader.pixels(bare, box)) == alone)
+                    _ = try? reader.pixels(bare, box)
+                    #expect(try reader.pixels(file, box) == Reader().pixels(file, box))
+                }
+            }
+        }
+    }
+
     /// What one file leaves behind has no influence on the next.
     @Test func contextsForget() throws {
         let files = try CropReadyImages.all.flatMap { [$0, try cropReady($0)] }
