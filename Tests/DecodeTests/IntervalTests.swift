@@ -240,7 +240,8 @@ import Testing
     @Test func tablesOfAnotherFileAreNotTaken() throws {
         func without(_ marker: UInt8, _ file: [UInt8]) throws -> [UInt8] {
             var file = file
-            while let at = file.indices.dropLast().first(where: { file[$0] == 0xff && file[$0 + 1] == marker }) {
+            while let at = file.indices.dropLast().first(where: { file[$0] == 0xff && file[$0 + 1] == marker }
+            ) {
                 file.removeSubrange(at..<at + 2 + Int(file[at + 2]) << 8 + Int(file[at + 3]))
             }
             return file
