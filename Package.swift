@@ -106,7 +106,7 @@ let package = Package(
         tests("Core", dependencies: ["HeadraceCore"]),
         tests("Storage", dependencies: ["HeadraceStorage", "HeadraceCore"]),
         tests("Formats", dependencies: ["HeadraceFormats", "HeadraceCore"]),
-        tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore"]),
+        tests("Decode", dependencies: ["HeadraceDecode", "HeadraceCore", "CHeadraceImage"]),
         .target(
             name: "FakeCUDA", path: "Tests/FakeCUDA", exclude: ["fake_cuda.c", "fake_streams.h"],
             swiftSettings: testing),
@@ -130,7 +130,9 @@ if Context.environment["HEADRACE_FUZZ"] != nil {
     package.targets += [
         .executableTarget(
             name: "headrace-fuzz",
-            dependencies: ["HeadraceCore", "HeadraceFormats", "HeadraceDecode", "Headrace"],
+            dependencies: [
+                "HeadraceCore", "HeadraceFormats", "HeadraceDecode", "Headrace", "CHeadraceImage",
+            ],
             path: "Tests/Fuzz", swiftSettings: testing)
     ]
 }

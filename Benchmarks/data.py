@@ -81,6 +81,9 @@ SETS = {
     "jpeg-tar": Generated("tar", 8, 1250, 60_000, 140_000, prefix="jpeg"),
     "jpeg-tfrecord": Generated("tfrecord", 8, 1250, 60_000, 140_000, prefix="jpeg"),
     "photos-tar": Photos(8, 500, "photos"),
+    "photos-crop-ready": Packed(
+        "photos-tar", "photos-%03d.tar", "--jpeg", "crop-ready", "--shard-count", "500"
+    ),
     "photos-tfrecord": Packed("photos-tar", "photos-%03d.tfrecord", "--shard-size", "64MiB"),
     "tiny-tar": Generated("tar", 16, 125_000, 100, 200, prefix="tiny"),
     "tiny-tfrecord": Generated("tfrecord", 16, 250_000, 60, 140, prefix="tiny"),

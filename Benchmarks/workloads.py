@@ -224,6 +224,21 @@ def images_u8(data):
     )
 
 
+def images_crop_ready(data):
+    """As images_f32, of shards whose JPEGs `headrace pack` has written anew; the ceiling has the plain ones."""
+    files, plain = data("photos-crop-ready"), data("photos-tar")
+    options = ["--shuffle", "1000", "--field", "cls=int", "--image", "jpg"]
+    options += ["--transform", "random-resized-crop:224,flip,normalize:imagenet"]
+    contenders = [
+        ours(files, *options),
+        ceiling("image", plain, name="C: image, 2 threads, plain JPEGs"),
+        ours(plain, *options, name="headrace, 2 workers, plain JPEGs"),
+        one_worker(files, *options),
+    ]
+    title = "crop-ready JPEGs to f32 CHW, RandomResizedCrop 224, flip, normalised"
+    return Workload(title, 4000, size_of(plain), contenders, [Goal("share", 1.25)])
+
+
 def direct(data):
     files = data("jpeg-tar")
     return Workload(
@@ -388,6 +403,7 @@ ALL = {
     "lz4-packed": lz4_packed,
     "images-f32": images_f32,
     "images-u8": images_u8,
+    "images-crop-ready": images_crop_ready,
     "direct": direct,
     "random-100k": at_random("jpeg-tar", "samples of 100 KB", 10_000, 64, 60e3, lambda files: files),
     "random-8k": at_random("tokens-tar", "samples of 8 KB", 64_000, 256, 400e3, lambda files: files),

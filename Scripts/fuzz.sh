@@ -30,14 +30,13 @@ add_seeds() {
 
 small_set() {
     local folder=$1 index
-    mkdir -p "$folder/src"
+    mkdir -p "$folder/src" "$folder/jpeg"
     for index in 1 2 3; do
         printf 'caption %s' $index >"$folder/src/$index.txt"
         printf '%s' $index >"$folder/src/$index.cls"
         printf '{"a": [%s, 1.5e3, "\\u00e9"], "b": {"c": null}}' $index >"$folder/src/$index.json"
     done
     env -u HEADRACE_FUZZ swift build --product headrace >/dev/null
-    local headrace
     headrace=$(env -u HEADRACE_FUZZ swift build --show-bin-path)/headrace
     for ending in tar tar.zst tar.lz4 tfrecord; do
         "$headrace" pack "$folder/src" -o "$folder/$ending/x-%d.$ending" --shard-count 2 -q >/dev/null
@@ -72,6 +71,15 @@ JSON
         zip) add_seeds "$folder" "$set"/*.npz "$fixtures"/npy/*/*.npz ;;
         zlib) add_seeds "$folder" "$set"/x.zlib "$fixtures"/zlib/*/* ;;
         gzip) add_seeds "$folder" "$set"/tar/*.gz "$fixtures"/gzip/*/* ;;
+        croppable) add_seeds "$folder" "$fixtures"/jpeg/*/* ;;
+        intervals)
+            for file in "$fixtures"/jpeg/*/*; do
+                [ "$(stat -c %s "$file")" -gt 16384 ] || cp "$file" "$set/jpeg/$(basename "$file").jpg"
+            done
+            "$headrace" pack "$set/jpeg" -o "$set/ready-%d.tar" --jpeg crop-ready -q --on-defect skip >/dev/null
+            mkdir -p "$set/ready"
+            tar -xf "$set/ready-0.tar" -C "$set/ready"
+            add_seeds "$folder" "$set"/ready/* ;;
         lz4 | zstd) add_seeds "$folder" "$set"/tar."${1/zstd/zst}"/x-* "$fixtures/$1"/*/* ;;
         *) add_seeds "$folder" "$fixtures/$1"/*/* ;;
     esac

@@ -31,6 +31,9 @@ void headrace_image_destroy(headrace_image_context *context) {
     free(context->stage_room.bytes);
     free(context->picture_room.bytes);
     free(context->pointer_room.bytes);
+    free(context->interval_room.bytes);
+    free(context->coefficient_room.bytes);
+    free(context->rewritten_room.bytes);
     free(context);
 }
 
@@ -109,8 +112,8 @@ static bool begins(const headrace_image_context *context, const uint8_t *start, 
     return context->count >= count && memcmp(context->bytes, start, count) == 0;
 }
 
-int headrace_image_open(headrace_image_context *context, const uint8_t *bytes, size_t count,
-                        const headrace_image_limits *limits, headrace_image_info *info) {
+static void begin(headrace_image_context *context, const uint8_t *bytes, size_t count,
+                  const headrace_image_limits *limits) {
     context->bytes = bytes;
     context->count = count;
     context->limits = *limits;
@@ -119,6 +122,11 @@ int headrace_image_open(headrace_image_context *context, const uint8_t *bytes, s
     context->colours = "";
     memset(&context->info, 0, sizeof context->info);
     context->info.orientation = 1;
+}
+
+int headrace_image_open(headrace_image_context *context, const uint8_t *bytes, size_t count,
+                        const headrace_image_limits *limits, headrace_image_info *info) {
+    begin(context, bytes, count, limits);
     int status;
     if (begins(context, jpeg_start, sizeof jpeg_start)) {
         status = headrace_jpeg_open(context);
@@ -133,6 +141,19 @@ int headrace_image_open(headrace_image_context *context, const uint8_t *bytes, s
     }
     if (status != HEADRACE_IMAGE_OK) context->info.format = 0;
     *info = context->info;
+    return status;
+}
+
+int headrace_image_make_croppable(headrace_image_context *context, const uint8_t *bytes, size_t count,
+                                  const headrace_image_limits *limits, const uint8_t **result, size_t *result_count) {
+    begin(context, bytes, count, limits);
+    *result = NULL;
+    *result_count = 0;
+    int status = begins(context, jpeg_start, sizeof jpeg_start)
+                     ? headrace_jpeg_make_croppable(context, result, result_count)
+                     : headrace_image_fail(context, HEADRACE_IMAGE_FOREIGN, "no JPEG");
+    // What headrace_image_open noted for headrace_image_read is overwritten.
+    context->info.format = 0;
     return status;
 }
 

@@ -56,6 +56,8 @@ struct headrace_image_context {
     int32_t next_row, next_result;
 
     headrace_image_room source_room, ring_room, line_room, stage_room, picture_room, pointer_room;
+    /// Where restart intervals begin, coefficients of two of them, and a file that was rewritten.
+    headrace_image_room interval_room, coefficient_room, rewritten_room;
 };
 
 /// Notes an error and returns its status.
@@ -72,6 +74,7 @@ int headrace_image_check_size(headrace_image_context *context);
 int headrace_jpeg_open(headrace_image_context *context);
 int headrace_jpeg_read(headrace_image_context *context);
 void headrace_jpeg_destroy(struct headrace_jpeg *jpeg);
+int headrace_jpeg_make_croppable(headrace_image_context *context, const uint8_t **result, size_t *result_count);
 
 int headrace_png_open(headrace_image_context *context);
 int headrace_png_read(headrace_image_context *context);

@@ -2,11 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "context.h"
+#include "jpeg.h"
 
 #ifdef HEADRACE_IMAGES
 
-#include <jpeglib.h>
 // Behind jpeglib.h, which declares what it needs.
 #include <jerror.h>
 
@@ -17,21 +16,13 @@ enum { UPSAMPLING_MARGIN = 4 };
 /// over enough pixels to look like a reduction of the full picture.
 enum { LEAST_REDUCTION_LEFT = 2 };
 
-struct headrace_jpeg {
-    struct jpeg_decompress_struct decompress;
-    struct jpeg_error_mgr errors;
-    struct jpeg_source_mgr source;
-    struct jpeg_progress_mgr progress;
-    headrace_image_context *context;
-};
-
 static headrace_image_context *context_of(j_common_ptr jpeg) {
     return ((struct headrace_jpeg *)jpeg->client_data)->context;
 }
 
 static size_t offset_of(j_common_ptr jpeg) {
     struct headrace_jpeg *decoder = jpeg->client_data;
-    return decoder->context->count - decoder->source.bytes_in_buffer;
+    return decoder->count - decoder->source.bytes_in_buffer;
 }
 
 // MARK: What libjpeg calls
@@ -70,6 +61,7 @@ enum { PADDING_BYTES = 64 };
 /// Remarks that change no pixel of a good file. Stray bytes are nothing before the first scan; behind one they are
 /// data of a picture that should have been larger, unless they are few.
 static bool is_benign(j_common_ptr jpeg) {
+    if (!jpeg->is_decompressor) return false;
     switch (jpeg->err->msg_code) {
         case JWRN_EXTRANEOUS_DATA:
             return ((j_decompress_ptr)jpeg)->input_scan_number == 0 || jpeg->err->msg_parm.i[0] <= PADDING_BYTES;
@@ -133,20 +125,13 @@ static void progress_monitor(j_common_ptr jpeg) {
 
 // MARK: Header
 
-static int make(headrace_image_context *context) {
-    struct headrace_jpeg *decoder = calloc(1, sizeof *decoder);
-    if (!decoder) return headrace_image_fail(context, HEADRACE_IMAGE_NO_MEMORY, "no memory for libjpeg");
+void headrace_jpeg_create(struct headrace_jpeg *decoder, headrace_image_context *context) {
     decoder->context = context;
     decoder->decompress.err = jpeg_std_error(&decoder->errors);
     decoder->errors.error_exit = error_exit;
     decoder->errors.emit_message = emit_message;
     decoder->errors.output_message = output_message;
     decoder->decompress.client_data = decoder;
-    if (setjmp(context->escape)) {
-        jpeg_destroy_decompress(&decoder->decompress);
-        free(decoder);
-        return context->status;
-    }
     jpeg_create_decompress(&decoder->decompress);
     decoder->source.init_source = init_source;
     decoder->source.fill_input_buffer = fill_input_buffer;
@@ -156,8 +141,25 @@ static int make(headrace_image_context *context) {
     decoder->decompress.src = &decoder->source;
     decoder->progress.progress_monitor = progress_monitor;
     decoder->decompress.progress = &decoder->progress;
+}
+
+static int make(headrace_image_context *context) {
+    struct headrace_jpeg *decoder = calloc(1, sizeof *decoder);
+    if (!decoder) return headrace_image_fail(context, HEADRACE_IMAGE_NO_MEMORY, "no memory for libjpeg");
+    if (setjmp(context->escape)) {
+        jpeg_destroy_decompress(&decoder->decompress);
+        free(decoder);
+        return context->status;
+    }
+    headrace_jpeg_create(decoder, context);
     context->jpeg = decoder;
     return HEADRACE_IMAGE_OK;
+}
+
+void headrace_jpeg_feed(struct headrace_jpeg *decoder, const uint8_t *bytes, size_t count) {
+    decoder->source.next_input_byte = bytes;
+    decoder->source.bytes_in_buffer = count;
+    decoder->count = count;
 }
 
 static const char *colours_of(const struct jpeg_decompress_struct *jpeg) {
@@ -171,17 +173,9 @@ static const char *colours_of(const struct jpeg_decompress_struct *jpeg) {
     }
 }
 
-int headrace_jpeg_open(headrace_image_context *context) {
-    if (!context->jpeg && make(context) != HEADRACE_IMAGE_OK) return context->status;
-    struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
-    // Whatever the file before has left.
-    jpeg_abort_decompress(jpeg);
-    if (setjmp(context->escape)) {
-        jpeg_abort_decompress(jpeg);
-        return context->status;
-    }
-    context->jpeg->source.next_input_byte = context->bytes;
-    context->jpeg->source.bytes_in_buffer = context->count;
+int headrace_jpeg_read_header(headrace_image_context *context, struct headrace_jpeg *decoder) {
+    struct jpeg_decompress_struct *jpeg = &decoder->decompress;
+    headrace_jpeg_feed(decoder, context->bytes, context->count);
     jpeg_read_header(jpeg, TRUE);
     headrace_image_info *info = &context->info;
     info->format = HEADRACE_IMAGE_JPEG;
@@ -206,6 +200,60 @@ int headrace_jpeg_open(headrace_image_context *context) {
                                    "the JPEG is of a kind that is not read (lossless)");
     }
     return headrace_image_check_size(context);
+}
+
+/// No table of a file has this in a place that is not used.
+enum { TABLE_OF_ANOTHER = 0xee };
+
+/// The library keeps the tables of one file for the next, which may have none. What a file is must not depend on the one
+/// before it.
+static void mark_tables(struct jpeg_decompress_struct *jpeg) {
+    for (int table = 0; table < NUM_HUFF_TBLS; table++) {
+        if (jpeg->quant_tbl_ptrs[table]) memset(jpeg->quant_tbl_ptrs[table], 0, sizeof(JQUANT_TBL));
+        if (jpeg->dc_huff_tbl_ptrs[table]) jpeg->dc_huff_tbl_ptrs[table]->bits[0] = TABLE_OF_ANOTHER;
+        if (jpeg->ac_huff_tbl_ptrs[table]) jpeg->ac_huff_tbl_ptrs[table]->bits[0] = TABLE_OF_ANOTHER;
+    }
+}
+
+static bool is_of_another(const JHUFF_TBL *table) { return table && table->bits[0] == TABLE_OF_ANOTHER; }
+
+/// Whether the file would be decoded by tables of another, or may be, where scans are to come.
+static bool lacks_tables(const struct jpeg_decompress_struct *jpeg) {
+    bool may_use_any = jpeg->progressive_mode || jpeg->comps_in_scan != jpeg->num_components;
+    for (int table = 0; table < NUM_HUFF_TBLS && may_use_any; table++) {
+        if (is_of_another(jpeg->dc_huff_tbl_ptrs[table]) || is_of_another(jpeg->ac_huff_tbl_ptrs[table])) return true;
+    }
+    for (int component = 0; component < jpeg->num_components; component++) {
+        const jpeg_component_info *info = &jpeg->comp_info[component];
+        int quantization = info->quant_tbl_no;
+        if (quantization < NUM_QUANT_TBLS && jpeg->quant_tbl_ptrs[quantization] &&
+            jpeg->quant_tbl_ptrs[quantization]->quantval[0] == 0) {
+            return true;
+        }
+        // Of a component whose scan is to come they are not known.
+        if (may_use_any) continue;
+        int dc = info->dc_tbl_no, ac = info->ac_tbl_no;
+        if (dc < NUM_HUFF_TBLS && is_of_another(jpeg->dc_huff_tbl_ptrs[dc])) return true;
+        if (ac < NUM_HUFF_TBLS && is_of_another(jpeg->ac_huff_tbl_ptrs[ac])) return true;
+    }
+    return false;
+}
+
+int headrace_jpeg_open(headrace_image_context *context) {
+    if (!context->jpeg && make(context) != HEADRACE_IMAGE_OK) return context->status;
+    struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
+    // Whatever the file before has left.
+    jpeg_abort_decompress(jpeg);
+    if (setjmp(context->escape)) {
+        jpeg_abort_decompress(jpeg);
+        return context->status;
+    }
+    mark_tables(jpeg);
+    int status = headrace_jpeg_read_header(context, context->jpeg);
+    if (status != HEADRACE_IMAGE_OK || !lacks_tables(jpeg)) return status;
+    jpeg_destroy_decompress(jpeg);
+    headrace_jpeg_create(context->jpeg, context);
+    return headrace_jpeg_read_header(context, context->jpeg);
 }
 
 // MARK: Pixels
@@ -233,9 +281,7 @@ static bool has_end(const headrace_image_context *context) {
     return false;
 }
 
-/// Whether the scans leave coefficients less precise than they should be: then libjpeg smooths each block by its
-/// neighbours, and a crop would not have the pixels of the whole picture.
-static bool is_smoothed(const struct jpeg_decompress_struct *jpeg) {
+bool headrace_jpeg_is_smoothed(const struct jpeg_decompress_struct *jpeg) {
     if (!jpeg->progressive_mode || !jpeg->coef_bits) return false;
     for (int component = 0; component < jpeg->num_components; component++) {
         for (int place = 0; place < DCTSIZE2; place++) {
@@ -245,14 +291,31 @@ static bool is_smoothed(const struct jpeg_decompress_struct *jpeg) {
     return false;
 }
 
-static void read_rows(headrace_image_context *context, struct jpeg_decompress_struct *jpeg) {
+/// Whether the library crops columns right. Of 4:1:0 it transforms chroma at twice the scale of the rest, and takes half
+/// of its width for all of it.
+static bool crops_columns(const struct jpeg_decompress_struct *jpeg) {
+    for (int component = 0; component < jpeg->num_components; component++) {
+        const jpeg_component_info *info = &jpeg->comp_info[component];
+#if JPEG_LIB_VERSION >= 70
+        int size = info->DCT_h_scaled_size, least = jpeg->min_DCT_h_scaled_size;
+#else
+        int size = info->DCT_scaled_size, least = jpeg->min_DCT_scaled_size;
+#endif
+        if (size != least && info->h_samp_factor * size != jpeg->max_h_samp_factor * least) return false;
+    }
+    return true;
+}
+
+/// Reads the planned rows, and those behind them where only the end of the file tells whether they are whole.
+static void read_rows(headrace_image_context *context, bool is_end_known) {
+    struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
     int colours = jpeg->out_color_space == JCS_CMYK ? HEADRACE_ROWS_CMYK : HEADRACE_ROWS_RGBX;
     int32_t from = context->columns.from - UPSAMPLING_MARGIN, to = context->columns.to + UPSAMPLING_MARGIN;
     if (from < 0) from = 0;
     if (to > (int32_t)jpeg->output_width) to = (int32_t)jpeg->output_width;
     JDIMENSION first_column = 0, width = jpeg->output_width;
-    bool whole = context->view.whole || is_smoothed(jpeg);
-    if (!whole && (from > 0 || to < (int32_t)width)) {
+    bool whole = context->view.whole || headrace_jpeg_is_smoothed(jpeg);
+    if (!whole && crops_columns(jpeg) && (from > 0 || to < (int32_t)width)) {
         first_column = (JDIMENSION)from;
         width = (JDIMENSION)(to - from);
         jpeg_crop_scanline(jpeg, &first_column, &width);
@@ -273,41 +336,31 @@ static void read_rows(headrace_image_context *context, struct jpeg_decompress_st
                             colours);
         row += (int32_t)got;
     }
-    bool needs_rest = whole || end == (int32_t)jpeg->output_height;
+    bool needs_rest = whole || (!is_end_known && end == (int32_t)jpeg->output_height);
     if (!needs_rest) return;
     while (jpeg->output_scanline < jpeg->output_height) jpeg_read_scanlines(jpeg, lines, 1);
     jpeg_finish_decompress(jpeg);
 }
 
-int headrace_jpeg_read(headrace_image_context *context) {
+/// Decodes the planned rows of the file that was opened, from front to back or by the intervals that were found.
+static int decode(headrace_image_context *context, int32_t scale, bool by_intervals) {
     struct jpeg_decompress_struct *jpeg = &context->jpeg->decompress;
     if (setjmp(context->escape)) {
         jpeg_abort_decompress(jpeg);
         return context->status;
     }
-    headrace_image_view turned = context->view;
-    if (turned.orientation >= 5) {
-        turned.box_width = context->view.box_height;
-        turned.box_height = context->view.box_width;
-        turned.resized_width = context->view.resized_height;
-        turned.resized_height = context->view.resized_width;
-    }
-    int32_t scale = best_scale(&turned);
     jpeg->scale_num = 1;
     jpeg->scale_denom = (unsigned)scale;
     bool is_ink = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
     jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_EXT_RGBX;
-    int status = headrace_image_plan(context, context->info.width, context->info.height, scale);
-    if (status != HEADRACE_IMAGE_OK) {
-        jpeg_abort_decompress(jpeg);
-        return status;
-    }
     // Of a file with several scans this reads all; only then is there a first row.
     jpeg_start_decompress(jpeg);
+    if (by_intervals) headrace_jpeg_decode_by_intervals(context->jpeg);
     bool is_whole_in_memory = jpeg_has_multiple_scans(jpeg);
-    read_rows(context, jpeg);
+    read_rows(context, by_intervals);
     bool was_cut_short = jpeg->output_scanline > 0 && jpeg->output_scanline < jpeg->output_height;
-    if (was_cut_short && !is_whole_in_memory && !context->limits.allows_damage && !has_end(context)) {
+    bool needs_end = was_cut_short && !is_whole_in_memory && !by_intervals && !context->limits.allows_damage;
+    if (needs_end && !has_end(context)) {
         jpeg_abort_decompress(jpeg);
         return headrace_image_fail(context, HEADRACE_IMAGE_TRUNCATED,
                                    "the JPEG has no end marker in its %zu bytes: it was cut off", context->count);
@@ -317,15 +370,52 @@ int headrace_jpeg_read(headrace_image_context *context) {
     return HEADRACE_IMAGE_OK;
 }
 
+int headrace_jpeg_read(headrace_image_context *context) {
+    headrace_image_view turned = context->view;
+    if (turned.orientation >= 5) {
+        turned.box_width = context->view.box_height;
+        turned.box_height = context->view.box_width;
+        turned.resized_width = context->view.resized_height;
+        turned.resized_height = context->view.resized_width;
+    }
+    int32_t scale = best_scale(&turned);
+    int32_t width = context->info.width, height = context->info.height;
+    int status = headrace_image_plan(context, width, height, scale);
+    if (status == HEADRACE_IMAGE_OK && headrace_jpeg_find_intervals(context, scale)) {
+        status = decode(context, scale, true);
+        if (status == HEADRACE_IMAGE_OK || status == HEADRACE_IMAGE_NO_MEMORY) return status;
+        // libjpeg says what is wrong with it, and where; or is content.
+        status = headrace_jpeg_open(context);
+        context->info.format = 0;
+        if (status == HEADRACE_IMAGE_OK) status = headrace_image_plan(context, width, height, scale);
+    }
+    if (status != HEADRACE_IMAGE_OK) {
+        jpeg_abort_decompress(&context->jpeg->decompress);
+        return status;
+    }
+    return decode(context, scale, false);
+}
+
 void headrace_jpeg_destroy(struct headrace_jpeg *jpeg) {
     if (!jpeg) return;
     jpeg_destroy_decompress(&jpeg->decompress);
+    free(jpeg->intervals);
     free(jpeg);
 }
 
 bool headrace_image_is_built_in(void) { return true; }
 
+int headrace_image_jpeg_version(void) { return LIBJPEG_TURBO_VERSION_NUMBER; }
+
 #else
+
+int headrace_image_jpeg_version(void) { return 0; }
+
+int headrace_jpeg_make_croppable(headrace_image_context *context, const uint8_t **result, size_t *result_count) {
+    *result = NULL;
+    *result_count = 0;
+    return headrace_jpeg_open(context);
+}
 
 int headrace_jpeg_open(headrace_image_context *context) {
     return headrace_image_fail(context, HEADRACE_IMAGE_NOT_BUILT_IN,

@@ -155,4 +155,14 @@ static void plane(const uint8_t *pixels, int32_t count, int32_t channel, float s
     for (int32_t at = 0; at < count; at++) result[at] = (float)pixels[4 * at + channel] * scale + bias;
 }
 
-const headrace_image_functions headrace_image_portable = {horizontal, vertical, pack, plane};
+static const uint8_t *marker(const uint8_t *from, const uint8_t *to) {
+    while (to - from >= 2) {
+        from = memchr(from, 0xff, (size_t)(to - from) - 1);
+        if (!from) return to;
+        if (from[1] != 0) return from;
+        from += 2;
+    }
+    return to;
+}
+
+const headrace_image_functions headrace_image_portable = {horizontal, vertical, pack, plane, marker};

@@ -55,6 +55,8 @@ typedef struct {
     void (*pack)(const uint8_t *pixels, int32_t count, uint8_t *result);
     /// One channel of every pixel as f32.
     void (*plane)(const uint8_t *pixels, int32_t count, int32_t channel, float scale, float bias, float *result);
+    /// The first 0xff from `from` on that has no 0x00 behind it: a marker, or what is none; `to` where there is none.
+    const uint8_t *(*marker)(const uint8_t *from, const uint8_t *to);
 } headrace_image_functions;
 
 extern const headrace_image_functions headrace_image_portable;

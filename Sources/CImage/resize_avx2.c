@@ -135,6 +135,21 @@ VECTORS static void plane(const uint8_t *pixels, int32_t count, int32_t channel,
     for (; at < count; at++) result[at] = (float)pixels[4 * (size_t)at + (size_t)channel] * scale + bias;
 }
 
-const headrace_image_functions headrace_image_avx2 = {horizontal, vertical, pack, plane};
+VECTORS static const uint8_t *marker(const uint8_t *from, const uint8_t *to) {
+    const __m256i start = _mm256_set1_epi8((char)0xff), zero = _mm256_setzero_si256();
+    for (; to - from > 32; from += 32) {
+        __m256i bytes = _mm256_loadu_si256((const __m256i *)from);
+        __m256i stuffed = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(from + 1)), zero);
+        unsigned found =
+            (unsigned)_mm256_movemask_epi8(_mm256_andnot_si256(stuffed, _mm256_cmpeq_epi8(bytes, start)));
+        if (found) return from + __builtin_ctz(found);
+    }
+    for (; to - from >= 2; from++) {
+        if (from[0] == 0xff && from[1] != 0) return from;
+    }
+    return to;
+}
+
+const headrace_image_functions headrace_image_avx2 = {horizontal, vertical, pack, plane, marker};
 
 #endif

@@ -47,12 +47,14 @@ package struct Manifest: Sendable, Equatable {
         package var classes: [String]?
         /// Versions of the libraries that the bytes depend on.
         package var libraries: [String: String]
+        /// What became of JPEGs (`crop-ready`); nil where they are as they were.
+        package var jpeg: String?
         package var shards: [Shard]
 
         package init(
             pattern: String, format: ShardFormatKind, codec: CodecKind, level: Int? = nil,
             frameByteCount: Int? = nil, fields: [String], classes: [String]? = nil,
-            libraries: [String: String],
+            libraries: [String: String], jpeg: String? = nil,
             shards: [Shard]
         ) {
             self.pattern = pattern
@@ -63,6 +65,7 @@ package struct Manifest: Sendable, Equatable {
             self.fields = fields
             self.classes = classes
             self.libraries = libraries
+            self.jpeg = jpeg
             self.shards = shards
         }
     }
@@ -120,6 +123,7 @@ extension Manifest.ShardSet {
         if let level { members.append(JSONMember("level", .int(level))) }
         if let frameByteCount { members.append(JSONMember("frame_bytes", .int(frameByteCount))) }
         if let classes { members.append(JSONMember("classes", .array(classes.map { .string($0) }))) }
+        if let jpeg { members.append(JSONMember("jpeg", .string(jpeg))) }
         return .object(members)
     }
 }

@@ -50,6 +50,10 @@ extension Manifest {
             }
             set.classes = names
         }
+        if let jpeg = json["jpeg"] {
+            guard let word = jpeg.stringValue else { throw mismatch(path, "what became of JPEGs is no text") }
+            set.jpeg = word
+        }
         for library in json["libraries"]?.objectValue ?? [] {
             guard let version = library.value.stringValue else {
                 throw mismatch(path, "the version of \(library.name) is no text")

@@ -17,6 +17,7 @@ struct Pack: ParsableCommand {
 
             Examples:
               headrace pack images/ -o 'data/train-%06d.tar.zst' --class-from-directory
+              headrace pack images/ -o 'data/train-%06d.tar' --jpeg crop-ready
               headrace pack 'old/part-{000..146}.tar.gz' -o 'new/train-%06d.tar.zst' --shuffle 1
               headrace pack captions.csv -o 'captions-%03d.tar.zst' --key-field id
               headrace pack corpus.txt.gz -o 'corpus-%05d.tfrecord.zst' --text chunk:64KiB
@@ -56,6 +57,10 @@ struct Pack: ParsableCommand {
     @Option(
         help: ArgumentHelp("What to do with damaged samples of a source.", valueName: "fail|skip[:N|:P%]"),
         transform: DefectPolicy.argument) var onDefect = DefectPolicy.fail
+    @Option(
+        help: ArgumentHelp(
+            "Whether JPEGs are written anew, without loss, so that crops of them decode faster.",
+            valueName: "keep|crop-ready")) var jpeg = PackJPEG.keep
     @Option(help: "Threads (one a core).") var workers: Int?
     @Option(
         help: ArgumentHelp("Memory for the list of samples at most (4GiB).", valueName: "size"),
@@ -130,6 +135,7 @@ struct Pack: ParsableCommand {
         options.resume = resume
         options.order = sort ? .sorted : shuffle.map { .shuffled(seed: $0) } ?? .asFound
         options.onDefect = onDefect
+        options.jpeg = jpeg
         return options
     }
 }
@@ -154,6 +160,7 @@ extension TextSplit {
 
 extension PackFormat: ExpressibleByArgument {}
 extension PackCodec: ExpressibleByArgument {}
+extension PackJPEG: ExpressibleByArgument {}
 
 /// What was packed, for scripts and for people.
 private struct PackReport {
@@ -184,7 +191,22 @@ private struct PackReport {
                     + "nothing was written"
             )
         }
+        if let jpegs = result?.jpegs, summary.jpeg == .cropReady {
+            try StandardOutput.writeLine(sentence(jpegs))
+        }
+        if result == nil, summary.jpeg == .cropReady {
+            try StandardOutput.writeLine(
+                "JPEGs would be written anew, and shards be cut by the sizes they have now")
+        }
         try StandardOutput.writeLine(summary.readPattern)
+    }
+
+    private func sentence(_ jpegs: PackJPEGCounts) -> String {
+        let kept = jpegs.kept.sorted { $0.key.rawValue < $1.key.rawValue }
+            .map { "\($0.value) \($0.key.rawValue)" }
+        return "\(counted(jpegs.rewritten, "JPEG")) written anew, \(ByteCount(jpegs.byteCount)) for "
+            + "\(ByteCount(jpegs.sourceByteCount))"
+            + (kept.isEmpty ? "" : "; left as they were: \(kept.joined(separator: ", "))")
     }
 
     private func sayLeftOut(_ summary: PackSummary) {
@@ -236,6 +258,16 @@ private struct PackReport {
         }
     }
 
+    private func jpegMembers(_ jpegs: PackJPEGCounts) -> JSONValue {
+        let kept = jpegs.kept.sorted { $0.key.rawValue < $1.key.rawValue }
+        return .object([
+            JSONMember("rewritten", .int(jpegs.rewritten)),
+            JSONMember("source_bytes", .int(jpegs.sourceByteCount)),
+            JSONMember("bytes", .int(jpegs.byteCount)),
+            JSONMember("kept", .object(kept.map { JSONMember($0.key.rawValue, .int($0.value)) })),
+        ])
+    }
+
     private func members(_ summary: PackSummary, _ result: PackResult?) -> [JSONMember] {
         let ignored = summary.ignored.sorted { $0.key.rawValue < $1.key.rawValue }
         return [
@@ -250,6 +282,8 @@ private struct PackReport {
             JSONMember("uncompressed_bytes", .int(summary.uncompressedByteCount)),
             JSONMember("payload_bytes", .int(summary.payloadByteCount)),
             JSONMember("ratio", result.map { .double($0.ratio) } ?? .null),
+            JSONMember("jpeg", .string(summary.jpeg.rawValue)),
+            JSONMember("jpegs", result?.jpegs.map { jpegMembers($0) } ?? .null),
             JSONMember("fields", .array(summary.fields.map { .string($0) })),
             JSONMember("classes", summary.classes.map { .array($0.map { .string($0) }) } ?? .null),
             JSONMember("ignored", .object(ignored.map { JSONMember($0.key.rawValue, .int($0.value)) })),

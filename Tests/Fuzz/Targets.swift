@@ -9,6 +9,8 @@ nonisolated(unsafe) let fuzzTargets: [String: (UnsafeRawBufferPointer) -> Void] 
     "npy": fuzzNpy,
     "jpeg": fuzzImage,
     "png": fuzzImage,
+    "croppable": fuzzCroppable,
+    "intervals": fuzzIntervals,
     "json": fuzzJSON,
     "jsontext": fuzzJSONText,
     "zip": fuzzZip,

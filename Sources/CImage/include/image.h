@@ -112,6 +112,16 @@ const char *headrace_image_colours(const headrace_image_context *context);
 int headrace_image_read(headrace_image_context *context, const headrace_image_view *view,
                         const headrace_image_jitter *jitter, const headrace_image_layout *layout, void *pixels);
 
+/// Writes a JPEG anew with the same coefficients, application data and comments: baseline, with optimised tables and
+/// restart markers every few MCUs, so that headrace_image_read decodes little more of it than a crop. `result` stays
+/// until the next call, and ends in what follows the picture in the file. Fails for what headrace_image_open refuses,
+/// for damage, and for what cannot be written so.
+int headrace_image_make_croppable(headrace_image_context *context, const uint8_t *bytes, size_t count,
+                                  const headrace_image_limits *limits, const uint8_t **result, size_t *result_count);
+
+/// The library that writes these, whose version the bytes depend on; 0: none is built in.
+int headrace_image_jpeg_version(void);
+
 /// What was wrong, after a call that did not return HEADRACE_IMAGE_OK.
 const char *headrace_image_message(const headrace_image_context *context);
 

@@ -21,16 +21,33 @@ internal import HeadraceCore
         _ file: UnsafeRawBufferPointer, allowsDamage: Bool,
         pixelLimit: Int = ImageLimits.imagePixels
     ) throws(HeadraceError) -> headrace_image_info {
-        var limits = headrace_image_limits()
-        limits.pixels = Int64(pixelLimit)
-        limits.side = Int32(ImageLimits.imageSide)
-        limits.scans = Int32(ImageLimits.imageScans)
-        limits.allows_damage = allowsDamage
+        var limits = Self.limits(pixels: pixelLimit, allowsDamage: allowsDamage)
         var info = headrace_image_info()
         let bytes = unsafe file.assumingMemoryBound(to: UInt8.self)
         let status = unsafe headrace_image_open(context, bytes.baseAddress, bytes.count, &limits, &info)
         if status != 0 { throw error(status) }
         return info
+    }
+
+    /// The same JPEG with restart markers every few MCUs.
+    func makeCroppable(_ file: UnsafeRawBufferPointer) throws(HeadraceError) -> [UInt8] {
+        var limits = Self.limits(pixels: ImageLimits.imagePixels, allowsDamage: false)
+        var result: UnsafePointer<UInt8>?
+        var count = 0
+        let bytes = unsafe file.assumingMemoryBound(to: UInt8.self)
+        let status = unsafe headrace_image_make_croppable(
+            context, bytes.baseAddress, bytes.count, &limits, &result, &count)
+        if status != 0 { throw error(status) }
+        return unsafe Array(UnsafeBufferPointer(start: result, count: count))
+    }
+
+    private static func limits(pixels: Int, allowsDamage: Bool) -> headrace_image_limits {
+        var limits = headrace_image_limits()
+        limits.pixels = Int64(pixels)
+        limits.side = Int32(ImageLimits.imageSide)
+        limits.scans = Int32(ImageLimits.imageScans)
+        limits.allows_damage = allowsDamage
+        return limits
     }
 
     /// Writes the pixels of the file that was opened last.

@@ -58,6 +58,7 @@ struct FinishedSet {
             ?? other(
                 "frame_bytes", set.frameByteCount.map(String.init),
                 isPlain ? nil : "\(settings.frameByteCount)")
+            ?? other("jpeg", set.jpeg, settings.jpeg == .keep ? nil : settings.jpeg.rawValue)
             ?? other("libraries", list(set.libraries), list(settings.libraries))
             ?? other("samples", "\(set.sampleCount)", "\(plan.inventory.samples.count)")
             ?? other(
@@ -72,7 +73,11 @@ struct FinishedSet {
             guard shard.sha256 != nil else {
                 return "the manifest has no SHA-256 of '\(shard.name)': it was changed and indexed anew since"
             }
-            let planned = plan.manifestEntry(number, byteCount: shard.byteCount, sha256: shard.sha256)
+            // What JPEGs that are written anew will take is not known before.
+            let planned = plan.manifestEntry(
+                number, byteCount: shard.byteCount,
+                uncompressedByteCount: plan.settings.jpeg == .keep ? nil : shard.uncompressedByteCount,
+                sha256: shard.sha256)
             guard shard != planned else { continue }
             return
                 "'\(shard.name)' has \(shard.sampleCount) samples of \(shard.uncompressedByteCount) bytes, it "
@@ -93,6 +98,7 @@ struct FinishedSet {
             guard index.header.sampleCount == samples.count else {
                 return "the index of '\(path)' is another's"
             }
+            if plan.settings.jpeg != .keep { return nil }
             var rows: [ShardIndexRow] = []
             for start in stride(from: 0, to: samples.count, by: Self.rowsAtOnce) {
                 let range = start..<min(samples.count, start + Self.rowsAtOnce)
@@ -115,7 +121,8 @@ struct FinishedSet {
         _ shard: SourceFile, _ number: Int, _ renderer: FrameRenderer
     ) throws(HeadraceError) -> Bool {
         var bytes = OutputBuffer()
-        try renderer.render(plan.frames[plan.shards[number].frames.lowerBound], checksum: nil, into: bytes)
+        _ = try renderer.render(
+            plan.frames[plan.shards[number].frames.lowerBound], checksum: nil, into: bytes)
         if plan.settings.codec != .none {
             let frame = OutputBuffer()
             let writer = try plan.settings.codec.makeFrameWriter(level: plan.settings.level)

@@ -3,6 +3,13 @@ internal import HeadraceFormats
 
 /// Lays out the uncompressed bytes of one frame after the other. One a worker.
 final class FrameRenderer {
+    /// What is known of a frame when it is laid out.
+    struct Rendered {
+        /// Of the samples that end in it.
+        var sampleByteCounts: [Int] = []
+        var jpegs = PackJPEGCounts()
+    }
+
     private var bytes = OutputBuffer()
     private let plan: PackPlan
     private let head = OutputBuffer()
@@ -10,36 +17,96 @@ final class FrameRenderer {
     /// Where in the samples' bytes the next ones belong, and which of them the frame holds.
     private var position = 0
     private var window = 0..<0
+    /// The fields of each sample, in memory, of a frame whose JPEGs are written anew.
+    private var gathered: [ArraySlice<PackInventory.Field>]?
+    private var rewriter: FieldRewriter?
 
     init(_ plan: PackPlan) { self.plan = plan }
+
+    /// Reads all of a frame, whose sources may have to be read in its turn.
+    func gather(_ frame: PackPlan.Frame) throws(HeadraceError) {
+        gathered = nil
+        var all: [ArraySlice<PackInventory.Field>] = []
+        for index in frame.samples {
+            let sample = plan.inventory.samples[index]
+            if plan.rendersInOrder { plan.turn.begin(plan.inventory.fields(of: sample)) }
+            do throws(HeadraceError) {
+                var fields: [PackInventory.Field] = []
+                for field in plan.inventory.fields(of: sample) { fields.append(try read(field)) }
+                all.append(fields[...])
+            } catch {
+                throw error.placed(key: sample.key)
+            }
+        }
+        gathered = all
+    }
+
+    private func read(_ field: PackInventory.Field) throws(HeadraceError) -> PackInventory.Field {
+        let buffer = OutputBuffer(capacity: max(1, field.payload.byteCount))
+        do throws(HeadraceError) {
+            try field.payload.append(0..<field.payload.byteCount, to: buffer)
+        } catch {
+            throw error.placed(field: plan.inventory.fieldNames[field.name])
+        }
+        return PackInventory.Field(name: field.name, payload: .bytes(buffer.copy()))
+    }
 
     /// Fills `bytes`, which must be empty, with the frame. `checksum` joins the pieces of a record that spans
     /// frames.
     func render(
         _ frame: PackPlan.Frame, checksum: PiecewiseChecksum?, into bytes: OutputBuffer
-    ) throws(HeadraceError) {
+    ) throws(HeadraceError) -> Rendered {
+        let rewrites = plan.rewritesJPEGs(of: frame)
+        if rewrites, gathered == nil { try gather(frame) }
+        defer { gathered = nil }
+        var rendered = Rendered()
         self.bytes = bytes
         bytes.reserve(frame.window.count + TarWriter.endByteCount)
         position = 0
-        window = frame.window
+        // All of whole samples, whatever they take when it is done.
+        window = frame.pieceCount == 1 ? 0..<Int.max : frame.window
         for index in frame.samples {
             let sample = plan.inventory.samples[index]
-            if plan.rendersInOrder { plan.turn.begin(plan.inventory.fields(of: sample)) }
             do throws(HeadraceError) {
-                switch plan.settings.format {
-                case .tar: try renderMembers(sample)
-                case .tfrecord: try renderRecord(sample, plan.sampleByteCounts[index], frame, checksum)
+                var fields = plan.inventory.fields(of: sample)
+                var byteCount = plan.sampleByteCounts[index]
+                if rewrites {
+                    fields = gathered![index - frame.samples.lowerBound]
+                    fields = try rewritten(fields, of: sample, &rendered.jpegs)
+                    byteCount = try plan.byteCount(of: sample, fields, tar)
+                } else {
+                    if plan.rendersInOrder { plan.turn.begin(fields) }
+                    if frame.piece == 0 { plan.countUnwritten(index, &rendered.jpegs) }
                 }
+                switch plan.settings.format {
+                case .tar: try renderMembers(sample, fields)
+                case .tfrecord: try renderRecord(sample, fields, byteCount, frame, checksum)
+                }
+                if frame.piece == frame.pieceCount - 1 { rendered.sampleByteCounts.append(byteCount) }
             } catch {
                 throw error.placed(key: sample.key)
             }
         }
-        precondition(bytes.count == window.count, "a frame does not have the size that was planned for it")
+        let expected =
+            frame.pieceCount == 1 ? rendered.sampleByteCounts.reduce(0, +) : frame.window.count
+        precondition(bytes.count == expected, "a frame does not have the size that was planned for it")
         if frame.closesShard, plan.settings.format == .tar { tar.appendEnd(to: bytes) }
+        return rendered
     }
 
-    private func renderMembers(_ sample: PackInventory.Sample) throws(HeadraceError) {
-        for field in plan.inventory.fields(of: sample) {
+    private func rewritten(
+        _ fields: ArraySlice<PackInventory.Field>, of sample: PackInventory.Sample,
+        _ counts: inout PackJPEGCounts
+    ) throws(HeadraceError) -> ArraySlice<PackInventory.Field> {
+        let rewriter = if let rewriter { rewriter } else { try FieldRewriter(plan) }
+        self.rewriter = rewriter
+        return try rewriter.rewritten(fields, of: sample, &counts)
+    }
+
+    private func renderMembers(
+        _ sample: PackInventory.Sample, _ fields: ArraySlice<PackInventory.Field>
+    ) throws(HeadraceError) {
+        for field in fields {
             let name = plan.inventory.fieldNames[field.name]
             head.removeAll()
             tar.appendHeader(
@@ -53,8 +120,8 @@ final class FrameRenderer {
     }
 
     private func renderRecord(
-        _ sample: PackInventory.Sample, _ byteCount: Int, _ frame: PackPlan.Frame,
-        _ checksum: PiecewiseChecksum?
+        _ sample: PackInventory.Sample, _ fields: ArraySlice<PackInventory.Field>, _ byteCount: Int,
+        _ frame: PackPlan.Frame, _ checksum: PiecewiseChecksum?
     ) throws(HeadraceError) {
         let start = position
         let data = start + TFRecordWriter.headByteCount..<start + byteCount - TFRecordWriter.footByteCount
@@ -64,9 +131,9 @@ final class FrameRenderer {
         TFRecordWriter.appendHead(dataByteCount: data.count, to: head)
         if sample.isRecord {
             emitHead()
-            for field in plan.inventory.fields(of: sample) { try emit(field.payload, "record") }
+            for field in fields { try emit(field.payload, "record") }
         } else {
-            try emitExample(sample)
+            try emitExample(sample, fields)
         }
         let held = data.clamped(to: window)
         let first = window.lowerBound > start ? 0 : dataStart
@@ -84,12 +151,14 @@ final class FrameRenderer {
     }
 
     /// Emits the record's head, which is in `head`, and the example.
-    private func emitExample(_ sample: PackInventory.Sample) throws(HeadraceError) {
+    private func emitExample(
+        _ sample: PackInventory.Sample, _ fields: ArraySlice<PackInventory.Field>
+    ) throws(HeadraceError) {
         let inventory = plan.inventory
         let keyName = ExampleWriter.keyName
         var features = ExampleWriter.featureByteCount(
             nameByteCount: keyName.utf8.count, payloadByteCount: sample.key.utf8.count)
-        for field in inventory.fields(of: sample) {
+        for field in fields {
             features += ExampleWriter.featureByteCount(
                 nameByteCount: inventory.fieldNames[field.name].utf8.count,
                 payloadByteCount: field.payload.byteCount)
@@ -101,7 +170,7 @@ final class FrameRenderer {
             head.append(sample.key)
             isKeyDue = false
         }
-        for field in inventory.fields(of: sample) {
+        for field in fields {
             let name = inventory.fieldNames[field.name]
             if isKeyDue, keyName.utf8.lexicographicallyPrecedes(name.utf8) { appendKey() }
             ExampleWriter.appendFeatureHead(name: name, payloadByteCount: field.payload.byteCount, to: head)

@@ -112,18 +112,21 @@ struct OutputFolder {
     /// vouch for it, and a crash may have taken what a system call had promised.
     func keep(
         _ entries: [PackJournal.Entry], of plan: PackPlan, processes: [Int], isCancelled: () -> Bool
-    ) throws(HeadraceError) -> [Manifest.Shard?] {
+    ) throws(HeadraceError) -> [PackJournal.Kept?] {
         let lock = try FolderLock(sidecars)
         defer { lock.release() }
         try refuseStrangers(among: plan)
-        var kept: [Manifest.Shard?] = Array(repeating: nil, count: plan.shards.count)
+        var kept: [PackJournal.Kept?] = Array(repeating: nil, count: plan.shards.count)
         for entry in entries where kept.indices.contains(entry.number) && kept[entry.number] == nil {
             if try isWhole(entry, isCancelled) {
-                kept[entry.number] = plan.manifestEntry(
-                    entry.number, byteCount: entry.byteCount, sha256: entry.sha256)
+                kept[entry.number] = PackJournal.Kept(
+                    shard: plan.manifestEntry(
+                        entry.number, byteCount: entry.byteCount,
+                        uncompressedByteCount: entry.uncompressedByteCount, sha256: entry.sha256),
+                    jpegs: entry.jpegs)
             }
         }
-        let keptNames = Set(kept.compactMap { $0?.name })
+        let keptNames = Set(kept.compactMap { $0?.shard.name })
         for name in try names(in: path) where pattern.matches(name) && !keptNames.contains(name) {
             try remove(pattern.directory + name)
         }

@@ -29,6 +29,7 @@ final class PackEngine: @unchecked Sendable {
     private var output: ShardOutput?
     private var closing: [ShardOutput] = []
     private var finishedShards: [Manifest.Shard?]
+    private var jpegs = PackJPEGCounts()
     private var finishedCount = 0
     private var checksums: [Int: PiecewiseChecksum] = [:]
     private var failure: (frame: Int, error: HeadraceError)?
@@ -41,12 +42,14 @@ final class PackEngine: @unchecked Sendable {
     private struct Finished {
         let buffer: OutputBuffer
         let row: SeekTableRow?
+        /// As planned: what progress is told in.
         let uncompressedByteCount: Int
+        let rendered: FrameRenderer.Rendered
     }
 
     /// - Parameter kept: shards that an earlier run finished, by number; nil for those to be written.
     init(
-        _ plan: PackPlan, keeping kept: [Manifest.Shard?], journal: PackJournal,
+        _ plan: PackPlan, keeping kept: [PackJournal.Kept?], journal: PackJournal,
         report: (@Sendable (PackProgress) -> Void)?
     ) {
         self.plan = plan
@@ -58,9 +61,11 @@ final class PackEngine: @unchecked Sendable {
         changed = Condition(lock)
         window = plan.settings.workers * 2 + 2
         done = Array(repeating: nil, count: window)
-        finishedShards = kept
-        for (number, shard) in kept.enumerated() {
-            guard let shard else { continue }
+        finishedShards = kept.map { $0?.shard }
+        for (number, earlier) in kept.enumerated() {
+            guard let earlier else { continue }
+            let shard = earlier.shard
+            jpegs += earlier.jpegs
             finishedCount += 1
             progress.shardCount += 1
             progress.sampleCount += shard.sampleCount
@@ -73,7 +78,7 @@ final class PackEngine: @unchecked Sendable {
     }
 
     /// Writes all shards and their indexes. On failure nothing of unfinished shards stays behind.
-    func run() throws(HeadraceError) -> [Manifest.Shard] {
+    func run() throws(HeadraceError) -> ([Manifest.Shard], PackJPEGCounts) {
         var threads: [Thread] = []
         do throws(HeadraceError) {
             threads.append(try Thread(name: "pack-finish") { self.finishShards() })
@@ -89,7 +94,7 @@ final class PackEngine: @unchecked Sendable {
             for shard in closing { shard.abort() }
             throw failure.error
         }
-        return finishedShards.map { $0! }
+        return (finishedShards.map { $0! }, jpegs)
     }
 
     /// Ends the run with the error `cancelled`, before the next frame is begun. No lock: reports may call it.
@@ -104,6 +109,7 @@ final class PackEngine: @unchecked Sendable {
             do throws(HeadraceError) {
                 let frame = frames[index]
                 var row: SeekTableRow?
+                let rendered: FrameRenderer.Rendered
                 if plan.settings.codec != .none {
                     let used =
                         if let compressor { compressor } else {
@@ -114,41 +120,51 @@ final class PackEngine: @unchecked Sendable {
                         }
                     compressor = used
                     used.input.removeAll()
-                    guard try render(index, renderer, checksum, into: used.input) else { return }
+                    guard let done = try render(index, renderer, checksum, into: used.input) else { return }
+                    rendered = done
                     row = try unsafe used.writer.appendFrame(used.input.bytes, to: buffer)
                 } else {
-                    guard try render(index, renderer, checksum, into: buffer) else { return }
+                    guard let done = try render(index, renderer, checksum, into: buffer) else { return }
+                    rendered = done
                 }
                 let end = frame.closesShard ? plan.shards[frame.shard].endByteCount : 0
                 deposit(
-                    index, Finished(buffer: buffer, row: row, uncompressedByteCount: frame.window.count + end)
-                )
+                    index,
+                    Finished(
+                        buffer: buffer, row: row, uncompressedByteCount: frame.window.count + end,
+                        rendered: rendered))
             } catch {
                 fail(frame: index, error)
             }
         }
     }
 
-    /// Renders a frame when its turn has come; false when it never will.
+    /// Renders a frame when its turn has come; nil when it never will.
     private func render(
         _ index: Int, _ renderer: FrameRenderer, _ checksum: PiecewiseChecksum?, into bytes: OutputBuffer
-    ) throws(HeadraceError) -> Bool {
+    ) throws(HeadraceError) -> FrameRenderer.Rendered? {
         let frame = frames[index]
         guard plan.rendersInOrder else {
-            try renderer.render(frame, checksum: checksum, into: bytes)
-            return true
+            return try renderer.render(frame, checksum: checksum, into: bytes)
         }
         lock.lock()
         while failure == nil, turn != index { changed.wait() }
         let isOver = failure != nil
         lock.unlock()
-        if isOver { return false }
-        try renderer.render(frame, checksum: checksum, into: bytes)
+        if isOver { return nil }
+        // JPEGs are rewritten when others have their turn.
+        var rendered: FrameRenderer.Rendered?
+        if plan.rewritesJPEGs(of: frame) {
+            try renderer.gather(frame)
+        } else {
+            rendered = try renderer.render(frame, checksum: checksum, into: bytes)
+        }
         lock.lock()
         turn = index + 1
         changed.broadcast()
         lock.unlock()
-        return true
+        if let rendered { return rendered }
+        return try renderer.render(frame, checksum: checksum, into: bytes)
     }
 
     /// The next frame with a buffer for it; nil when there is none or the run has failed.
@@ -205,7 +221,7 @@ final class PackEngine: @unchecked Sendable {
         let shard = if let output { output } else { try ShardOutput(frame.shard, plan) }
         output = shard
         let before = shard.byteCount
-        try unsafe shard.append(due.buffer.bytes, frame: due.row)
+        try unsafe shard.append(due.buffer.bytes, frame: due.row, due.rendered)
         lock.lock()
         if frame.piece == frame.pieceCount - 1 { progress.sampleCount += frame.samples.count }
         progress.byteCount += due.uncompressedByteCount
@@ -238,7 +254,8 @@ final class PackEngine: @unchecked Sendable {
                 try journal.append(
                     .init(
                         number: shard.number, byteCount: entry.byteCount, sha256: sha256,
-                        indexSHA256: indexSHA256))
+                        indexSHA256: indexSHA256, uncompressedByteCount: entry.uncompressedByteCount,
+                        jpegs: shard.jpegs))
                 result = .success(entry)
             } catch {
                 result = .failure(error)
@@ -248,6 +265,7 @@ final class PackEngine: @unchecked Sendable {
             case .success(let entry):
                 closing.removeFirst()
                 finishedShards[shard.number] = entry
+                jpegs += shard.jpegs
                 finishedCount += 1
                 progress.shardCount += 1
                 report?(progress)

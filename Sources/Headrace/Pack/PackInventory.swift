@@ -44,6 +44,8 @@ public struct PackInventory: Sendable {
         var isRecord = false
         /// Its fields stay in the order of the source.
         var keepsOrder = false
+        /// Its fields were features of an Example, whose names say nothing of their content.
+        var isOfExample = false
     }
 
     struct Field: Sendable {
@@ -106,7 +108,10 @@ public struct PackInventory: Sendable {
     }
 
     /// With `keepsOrder`, members of a tar come in the order given; features of an Example are sorted always.
-    mutating func add(key: String, fields: [(name: String, payload: PackPayload)], keepsOrder: Bool) {
+    mutating func add(
+        key: String, fields: [(name: String, payload: PackPayload)], keepsOrder: Bool,
+        isOfExample: Bool = false
+    ) {
         guard overflow == nil else { return }
         guard !fields.isEmpty else { return refuse(.badName, "the sample has no field", key: key) }
         if fields.count > limits.fieldsPerSample {
@@ -142,7 +147,8 @@ public struct PackInventory: Sendable {
         guard takeRoom(key: key, firstField: first) else { return self.fields.removeSubrange(first...) }
         samples.append(
             Sample(
-                key: key, firstField: first, fieldCount: self.fields.count - first, keepsOrder: keepsOrder))
+                key: key, firstField: first, fieldCount: self.fields.count - first, keepsOrder: keepsOrder,
+                isOfExample: isOfExample))
     }
 
     /// Adds a TFRecord record that is written byte for byte; `key` tells it in messages and when sorting.
@@ -377,7 +383,8 @@ public struct PackInventory: Sendable {
             let own = old.1[sample.firstField..<sample.firstField + sample.fieldCount]
             var all = own.map { (name: fieldNames[$0.name], payload: $0.payload) }
             all.append((name: "cls", payload: .bytes(Array(String(rank).utf8))))
-            add(key: sample.key, fields: all, keepsOrder: sample.keepsOrder)
+            add(
+                key: sample.key, fields: all, keepsOrder: sample.keepsOrder, isOfExample: sample.isOfExample)
         }
         return names
     }

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import HeadraceCore
+internal import HeadraceDecode
 internal import HeadraceFormats
 internal import HeadraceStorage
 
@@ -21,6 +22,10 @@ final class PackJournal: @unchecked Sendable {
         var sha256: String
         /// SHA-256 of the shard's index.
         var indexSHA256: String
+        /// Its uncompressed bytes; nil where an earlier version did not note them.
+        var uncompressedByteCount: Int?
+        /// What became of its JPEGs.
+        var jpegs = PackJPEGCounts()
     }
 
     /// What decides about every byte, in words that a refusal can quote.
@@ -30,6 +35,12 @@ final class PackJournal: @unchecked Sendable {
         var shardCount: Int
         /// SHA-256 over keys, fields, sizes and versions of all samples.
         var sources: String
+    }
+
+    /// A shard that is there already.
+    struct Kept {
+        var shard: Manifest.Shard
+        var jpegs: PackJPEGCounts
     }
 
     /// What an interrupted run noted.
@@ -118,12 +129,16 @@ final class PackJournal: @unchecked Sendable {
 
     /// Notes a shard that is on disk with its index.
     func append(_ entry: Entry) throws(HeadraceError) {
-        try append(
-            .object([
-                JSONMember("shard", .int(entry.number)), JSONMember("bytes", .int(entry.byteCount)),
-                JSONMember("sha256", .string(entry.sha256)),
-                JSONMember("index_sha256", .string(entry.indexSHA256)),
-            ]))
+        var members = [
+            JSONMember("shard", .int(entry.number)), JSONMember("bytes", .int(entry.byteCount)),
+            JSONMember("sha256", .string(entry.sha256)),
+            JSONMember("index_sha256", .string(entry.indexSHA256)),
+        ]
+        if let byteCount = entry.uncompressedByteCount {
+            members.append(JSONMember("uncompressed_bytes", .int(byteCount)))
+        }
+        if !entry.jpegs.isEmpty { members.append(JSONMember("jpegs", .object(entry.jpegs.members))) }
+        try append(.object(members))
         lock.withLock { finishedCount += 1 }
     }
 
@@ -202,7 +217,10 @@ final class PackJournal: @unchecked Sendable {
                 let index = value["index_sha256"]?.stringValue
             {
                 entries.append(
-                    Entry(number: number, byteCount: byteCount, sha256: sha256, indexSHA256: index))
+                    Entry(
+                        number: number, byteCount: byteCount, sha256: sha256, indexSHA256: index,
+                        uncompressedByteCount: value["uncompressed_bytes"]?.intValue,
+                        jpegs: PackJPEGCounts(value["jpegs"])))
             }
         }
         guard let facts else {
@@ -255,7 +273,11 @@ extension PackJournal.Facts {
 
 extension PackSettings {
     /// Versions of the libraries that the bytes depend on.
-    var libraries: [String: String] { codec.libraryVersion.map { [codec.rawValue: $0] } ?? [:] }
+    var libraries: [String: String] {
+        var versions = codec.libraryVersion.map { [codec.rawValue: $0] } ?? [:]
+        if jpeg == .cropReady { versions["libjpeg-turbo"] = CropReadyWriter.libraryVersion }
+        return versions
+    }
 
     /// All that decides about the bytes, beside the samples.
     var words: [String: String] {
@@ -267,6 +289,7 @@ extension PackSettings {
         case .bytes(let limit): words["shard_bytes"] = "\(limit)"
         case .samples(let limit): words["shard_samples"] = "\(limit)"
         }
+        if jpeg != .keep { words["jpeg"] = jpeg.rawValue }
         for (name, version) in libraries { words["library_\(name)"] = version }
         return words
     }

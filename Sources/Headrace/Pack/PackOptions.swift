@@ -1,5 +1,6 @@
 internal import Glibc
 internal import HeadraceCore
+internal import HeadraceDecode
 internal import HeadraceFormats
 
 /// The formats that shards are written in.
@@ -35,6 +36,15 @@ public enum PackCodec: String, Sendable, CaseIterable {
     }
 }
 
+/// What becomes of fields that are JPEGs.
+public enum PackJPEG: String, Sendable, CaseIterable {
+    /// They stay byte for byte what they are.
+    case keep
+    /// They are written anew without any loss, so that decoding a crop takes little more than the crop: baseline, with
+    /// restart markers every few blocks. Any reader of JPEGs reads them.
+    case cropReady = "crop-ready"
+}
+
 /// When a shard is full.
 public enum ShardLimit: Sendable, Hashable {
     /// Before the sample that would take its uncompressed bytes beyond this.
@@ -59,6 +69,9 @@ public struct PackOptions: Sendable {
     /// not hold, such as rows of one byte, than that somebody means it, and memory of the machine is at
     /// stake.
     public static let defaultInventoryByteCount = 4 << 30
+    /// 256 MiB: with ``PackJPEG/cropReady`` samples are held in memory whole, and JPEGs of larger ones stay what they
+    /// are.
+    public static let largestRewrittenSample = 256 << 20
     /// Threads beyond this only wait for each other's writes.
     public static let largestWorkerCount = 256
 
@@ -90,6 +103,12 @@ public struct PackOptions: Sendable {
     public var order = PackOrder.asFound
     /// What to do with damaged samples of a source.
     public var onDefect = DefectPolicy.fail
+    /// What becomes of JPEGs: fields whose names end in `jpg` or `jpeg`, and values of a `tf.Example` that begin as
+    /// JPEGs do.
+    ///
+    /// With ``PackJPEG/cropReady`` shards and frames are cut by the sizes that samples have in their sources, so that
+    /// nothing is rewritten twice: shards can be a little larger or smaller than the limit.
+    public var jpeg = PackJPEG.keep
 
     /// Options that pack to `output`; all others have their defaults.
     public init(output: String) {
@@ -112,6 +131,7 @@ struct PackSettings: Sendable {
     let resume: Bool
     let order: PackOrder
     let onDefect: DefectPolicy
+    let jpeg: PackJPEG
 
     init(_ options: PackOptions) throws(HeadraceError) {
         pattern = try OutputPattern(options.output)
@@ -159,6 +179,12 @@ struct PackSettings: Sendable {
         }
         order = options.order
         onDefect = options.onDefect
+        jpeg = options.jpeg
+        guard jpeg == .keep || CropReadyWriter.libraryVersion != nil else {
+            throw HeadraceError(
+                .usage,
+                "JPEGs cannot be rewritten: this Headrace was built without its package trait Images")
+        }
     }
 
     private static func level(_ options: PackOptions, _ codec: CodecKind) throws(HeadraceError) -> Int {

@@ -39,6 +39,8 @@ struct PackPlan: Sendable {
     /// Bytes of all payloads.
     private(set) var payloadByteCount = 0
 
+    private let limits = FormatLimits()
+
     /// Raised whenever the same samples and options make other bytes than before.
     static let version = 1
 
@@ -84,38 +86,42 @@ struct PackPlan: Sendable {
     private mutating func measureSamples() throws(HeadraceError) {
         sampleByteCounts.reserveCapacity(inventory.samples.count)
         let tar = TarWriter()
-        let limits = FormatLimits()
         for sample in inventory.samples {
-            var total = 0
-            for field in inventory.fields(of: sample) {
-                payloadByteCount += field.payload.byteCount
-                total += byteCount(field, of: sample, tar)
-            }
-            if sample.isRecord {
-                total = payloadSize(of: sample) + TFRecordWriter.headByteCount + TFRecordWriter.footByteCount
-            } else if settings.format == .tfrecord {
-                total += ExampleWriter.featureByteCount(
-                    nameByteCount: ExampleWriter.keyName.utf8.count, payloadByteCount: sample.key.utf8.count)
-                total = ExampleWriter.exampleByteCount(featuresByteCount: total)
-                guard total <= ExampleWriter.largestExample else {
-                    throw HeadraceError(
-                        .limitExceeded,
-                        "the sample makes an example of \(total) bytes, protobuf's limit is "
-                            + "\(ExampleWriter.largestExample); pack it as tar", at: .init(key: sample.key))
-                }
-                total += TFRecordWriter.headByteCount + TFRecordWriter.footByteCount
-            }
-            guard total <= limits.sampleBytes else {
-                throw HeadraceError(
-                    .limitExceeded, "the sample has \(total) bytes, readers accept \(limits.sampleBytes)",
-                    at: .init(key: sample.key))
-            }
-            sampleByteCounts.append(total)
+            let fields = inventory.fields(of: sample)
+            for field in fields { payloadByteCount += field.payload.byteCount }
+            sampleByteCounts.append(try byteCount(of: sample, fields, tar))
         }
     }
 
-    private func payloadSize(of sample: PackInventory.Sample) -> Int {
-        inventory.fields(of: sample).reduce(0) { $0 + $1.payload.byteCount }
+    /// Uncompressed bytes of a sample with these fields, headers and padding included.
+    func byteCount(
+        of sample: PackInventory.Sample, _ fields: ArraySlice<PackInventory.Field>, _ tar: TarWriter
+    ) throws(HeadraceError) -> Int {
+        var total = 0
+        if sample.isRecord {
+            total = fields.reduce(0) { $0 + $1.payload.byteCount }
+            total += TFRecordWriter.headByteCount + TFRecordWriter.footByteCount
+        } else {
+            for field in fields { total += byteCount(field, of: sample, tar) }
+        }
+        if !sample.isRecord, settings.format == .tfrecord {
+            total += ExampleWriter.featureByteCount(
+                nameByteCount: ExampleWriter.keyName.utf8.count, payloadByteCount: sample.key.utf8.count)
+            total = ExampleWriter.exampleByteCount(featuresByteCount: total)
+            guard total <= ExampleWriter.largestExample else {
+                throw HeadraceError(
+                    .limitExceeded,
+                    "the sample makes an example of \(total) bytes, protobuf's limit is "
+                        + "\(ExampleWriter.largestExample); pack it as tar", at: .init(key: sample.key))
+            }
+            total += TFRecordWriter.headByteCount + TFRecordWriter.footByteCount
+        }
+        guard total <= limits.sampleBytes else {
+            throw HeadraceError(
+                .limitExceeded, "the sample has \(total) bytes, readers accept \(limits.sampleBytes)",
+                at: .init(key: sample.key))
+        }
+        return total
     }
 
     private func byteCount(_ field: PackInventory.Field, of sample: PackInventory.Sample, _ tar: TarWriter)
@@ -184,7 +190,8 @@ struct PackPlan: Sendable {
 
     private mutating func appendFrames(_ samples: Range<Int>, _ byteCount: Int) {
         let size = settings.frameByteCount
-        guard byteCount > size else {
+        // Where a JPEG is written anew, nobody knows what would be in a piece.
+        guard byteCount > size, !rewritesJPEGs(of: samples.lowerBound) else {
             frames.append(Frame(shard: shards.count, samples: samples, window: 0..<byteCount))
             return
         }

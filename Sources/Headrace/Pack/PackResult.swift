@@ -30,8 +30,10 @@ public struct PackSummary: Sendable, Equatable {
     public var sampleCount: Int
     /// Bytes of all payloads.
     public var payloadByteCount: Int
-    /// Bytes of the uncompressed shards.
+    /// Bytes of the uncompressed shards. Where JPEGs are to be written anew, as if they were not, until they are.
     public var uncompressedByteCount: Int
+    /// What becomes of JPEGs.
+    public var jpeg: PackJPEG
     /// Names of the fields, sorted bytewise.
     public var fields: [String]
     /// What the values of `cls` stand for, where they are made from directories.
@@ -85,6 +87,43 @@ public struct PackUnreadableRest: Sendable, Equatable {
     }
 }
 
+/// Why a JPEG was not written anew.
+public enum KeptJPEGReason: String, Sendable, CaseIterable {
+    /// It is damaged: whoever decodes it is told.
+    case damaged
+    /// It is of a kind that is not decoded, or whose pixels would be others: 12 bits a channel, lossless, incomplete
+    /// progressive scans.
+    case unsupported
+    /// It has too many pixels, or its sample is larger than ``PackOptions/largestRewrittenSample``.
+    case tooLarge
+    /// Only its name is that of a JPEG.
+    case notJPEG
+}
+
+/// What became of JPEGs that were to be written anew.
+public struct PackJPEGCounts: Sendable, Equatable {
+    /// Those that were.
+    public var rewritten = 0
+    /// Bytes that they had in the sources.
+    public var sourceByteCount = 0
+    /// Bytes that they have now.
+    public var byteCount = 0
+    /// Those that stayed as they are.
+    public var kept: [KeptJPEGReason: Int] = [:]
+
+    /// No JPEG so far.
+    public init() {}
+
+    var isEmpty: Bool { rewritten == 0 && kept.isEmpty }
+
+    static func += (sum: inout PackJPEGCounts, other: PackJPEGCounts) {
+        sum.rewritten += other.rewritten
+        sum.sourceByteCount += other.sourceByteCount
+        sum.byteCount += other.byteCount
+        sum.kept.merge(other.kept, uniquingKeysWith: +)
+    }
+}
+
 /// One shard that was written.
 public struct PackedShard: Sendable, Equatable {
     /// Name in the output's folder.
@@ -105,6 +144,8 @@ public struct PackResult: Sendable, Equatable {
     public var summary: PackSummary
     /// The shards, in order.
     public var shards: [PackedShard]
+    /// What became of JPEGs, in shards that an interrupted run had finished too; nil where a whole set was there.
+    public var jpegs: PackJPEGCounts?
     /// How many of them an interrupted run had finished.
     public var keptShardCount: Int
     /// An earlier run had finished the whole set, and this one had nothing left to do.

@@ -62,7 +62,7 @@ public final class Packer: @unchecked Sendable {
             journal.release()
             lock.withLock { engine = nil }
         }
-        let kept: [Manifest.Shard?]
+        let kept: [PackJournal.Kept?]
         let hasReplaced: Bool
         do throws(HeadraceError) {
             if settings.resume, journal.isEmpty, let set = try folder.finishedSet() {
@@ -82,8 +82,9 @@ public final class Packer: @unchecked Sendable {
             throw error
         }
         let shards: [Manifest.Shard]
+        let jpegs: PackJPEGCounts
         do throws(HeadraceError) {
-            shards = try write(plan, keeping: kept, journal, report)
+            (shards, jpegs) = try write(plan, keeping: kept, journal, report)
         } catch {
             journal.removeUnlessUseful()
             throw hasReplaced ? error.sayingTheOldSetIsGone : error
@@ -92,25 +93,30 @@ public final class Packer: @unchecked Sendable {
             pattern: settings.pattern.nameInManifest, format: settings.format, codec: settings.codec,
             level: settings.codec == .none ? nil : settings.level,
             frameByteCount: settings.codec == .none ? nil : settings.frameByteCount, fields: summary.fields,
-            classes: plan.classes, libraries: settings.libraries, shards: shards)
+            classes: plan.classes, libraries: settings.libraries,
+            jpeg: settings.jpeg == .keep ? nil : settings.jpeg.rawValue, shards: shards)
         try folder.publish(set)
         journal.remove()
         // What an interrupted run had left was there when the summary was made; now it may be gone.
         if let leftovers = try? folder.leftovers() { summary.leftovers = leftovers }
-        return result(summary, shards, keptCount: kept.count { $0 != nil }, folder)
+        return result(summary, shards, jpegs, keptCount: kept.count { $0 != nil }, folder)
     }
 
     private func result(
-        _ summary: PackSummary, _ shards: [Manifest.Shard], keptCount: Int, _ folder: OutputFolder,
-        wasFinished: Bool = false
+        _ summary: PackSummary, _ shards: [Manifest.Shard], _ jpegs: PackJPEGCounts? = nil, keptCount: Int,
+        _ folder: OutputFolder, wasFinished: Bool = false
     ) -> PackResult {
-        PackResult(
+        var summary = summary
+        // JPEGs that are written anew have other sizes than were planned with.
+        summary.uncompressedByteCount = shards.reduce(0) { $0 + $1.uncompressedByteCount }
+        return PackResult(
             summary: summary,
             shards: shards.map {
                 PackedShard(
                     name: $0.name, sampleCount: $0.sampleCount, byteCount: $0.byteCount,
                     uncompressedByteCount: $0.uncompressedByteCount, sha256: $0.sha256 ?? "")
-            }, keptShardCount: keptCount, wasFinished: wasFinished, manifestPath: folder.manifestPath)
+            }, jpegs: jpegs, keptShardCount: keptCount, wasFinished: wasFinished,
+            manifestPath: folder.manifestPath)
     }
 
     /// Throws unless the finished set is what this run would make.
@@ -146,7 +152,7 @@ public final class Packer: @unchecked Sendable {
     private func begin(
         _ plan: PackPlan, _ facts: PackJournal.Facts, at began: Int, _ folder: OutputFolder,
         _ journal: PackJournal
-    ) throws(HeadraceError) -> (kept: [Manifest.Shard?], hasReplaced: Bool) {
+    ) throws(HeadraceError) -> (kept: [PackJournal.Kept?], hasReplaced: Bool) {
         guard settings.resume, !journal.isEmpty else {
             let hasReplaced = try folder.prepare(
                 overwrite: settings.overwrite, isInterrupted: !journal.isEmpty)
@@ -178,9 +184,9 @@ public final class Packer: @unchecked Sendable {
     }
 
     private func write(
-        _ plan: PackPlan, keeping kept: [Manifest.Shard?], _ journal: PackJournal,
+        _ plan: PackPlan, keeping kept: [PackJournal.Kept?], _ journal: PackJournal,
         _ report: (@Sendable (PackProgress) -> Void)?
-    ) throws(HeadraceError) -> [Manifest.Shard] {
+    ) throws(HeadraceError) -> ([Manifest.Shard], PackJPEGCounts) {
         let engine = PackEngine(plan, keeping: kept, journal: journal, report: report)
         lock.lock()
         self.engine = engine
@@ -247,6 +253,7 @@ public final class Packer: @unchecked Sendable {
             shardCount: plan.shards.count, sampleCount: plan.inventory.samples.count,
             payloadByteCount: plan.payloadByteCount,
             uncompressedByteCount: plan.shards.reduce(0) { $0 + $1.byteCount },
+            jpeg: settings.jpeg,
             fields: plan.fieldNames(of: 0..<plan.inventory.samples.count), classes: plan.classes,
             renamedFields: plan.inventory.renamedFields, spoolsSources: plan.spoolsSources,
             ignored: plan.inventory.ignored, ignoredExamples: plan.inventory.ignoredExamples,

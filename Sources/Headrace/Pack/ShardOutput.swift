@@ -15,6 +15,9 @@ final class ShardOutput: @unchecked Sendable {
     /// The last bytes written, at most ``ShardIndexLayout/sampledByteCount``.
     private var tail: [UInt8] = []
     private var frames: [SeekTableRow] = []
+    private var sampleByteCounts: [Int] = []
+    /// What became of the JPEGs in it.
+    private(set) var jpegs = PackJPEGCounts()
 
     init(_ number: Int, _ plan: PackPlan) throws(HeadraceError) {
         self.number = number
@@ -26,7 +29,11 @@ final class ShardOutput: @unchecked Sendable {
     /// Bytes written so far.
     var byteCount: Int { file.byteCount }
 
-    func append(_ bytes: UnsafeRawBufferPointer, frame: SeekTableRow?) throws(HeadraceError) {
+    func append(
+        _ bytes: UnsafeRawBufferPointer, frame: SeekTableRow?, _ rendered: FrameRenderer.Rendered
+    ) throws(HeadraceError) {
+        sampleByteCounts += rendered.sampleByteCounts
+        jpegs += rendered.jpegs
         if let frame { frames.append(frame) }
         try unsafe write(bytes)
     }
@@ -43,21 +50,25 @@ final class ShardOutput: @unchecked Sendable {
         }
         try file.commit()
         let shard = plan.shards[number]
+        let uncompressedByteCount = sampleByteCounts.reduce(shard.endByteCount, +)
         let header = ShardIndexHeader(
             format: plan.settings.format, codec: plan.settings.codec, shardByteCount: file.byteCount,
-            uncompressedByteCount: shard.byteCount, sampleCount: shard.samples.count, headCRC32C: headCRC32C,
+            uncompressedByteCount: uncompressedByteCount, sampleCount: shard.samples.count,
+            headCRC32C: headCRC32C,
             tailCRC32C: unsafe tail.withUnsafeBytes { unsafe crc32c($0) })
         let index = OutputBuffer()
         ShardIndexWriter.append(
             header, fields: plan.fieldNames(of: shard.samples), frames: frames,
-            sampleByteCounts: plan.sampleByteCounts[shard.samples], to: index)
+            sampleByteCounts: sampleByteCounts[...], to: index)
         let indexFile = try AtomicFile(
             ShardIndexLayout.path(forShard: path), replacing: plan.settings.overwrite)
         try unsafe indexFile.append(index.bytes)
         try indexFile.commit()
         let digest = sha256.hexadecimal()
         return (
-            plan.manifestEntry(number, byteCount: file.byteCount, sha256: digest), digest,
+            plan.manifestEntry(
+                number, byteCount: file.byteCount, uncompressedByteCount: uncompressedByteCount,
+                sha256: digest), digest,
             unsafe SHA256.hexadecimal(index.bytes)
         )
     }
@@ -86,10 +97,15 @@ extension OutputPattern {
 
 extension PackPlan {
     /// What the manifest says of a finished shard.
-    func manifestEntry(_ number: Int, byteCount: Int, sha256: String?) -> Manifest.Shard {
+    ///
+    /// - Parameter uncompressedByteCount: nil: as planned.
+    func manifestEntry(
+        _ number: Int, byteCount: Int, uncompressedByteCount: Int? = nil, sha256: String?
+    ) -> Manifest.Shard {
         Manifest.Shard(
             name: settings.pattern.name(number), sampleCount: shards[number].samples.count,
-            byteCount: byteCount, uncompressedByteCount: shards[number].byteCount, sha256: sha256)
+            byteCount: byteCount, uncompressedByteCount: uncompressedByteCount ?? shards[number].byteCount,
+            sha256: sha256)
     }
 
     /// Names of the fields of `samples`, sorted bytewise.

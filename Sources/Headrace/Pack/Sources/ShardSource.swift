@@ -185,7 +185,7 @@ private struct ShardListing {
         if inventory.format == .tfrecord { return inventory.addRecord(key: key, payload: payload) }
         do throws(HeadraceError) {
             let fields = try unsafe examples.fields(record, at: offset, &inventory)
-            inventory.add(key: key, fields: fields, keepsOrder: true)
+            inventory.add(key: key, fields: fields, keepsOrder: true, isOfExample: true)
         } catch {
             throw error.placed(key: key)
         }
